@@ -1,0 +1,21 @@
+namespace Mayfly.Contract;
+
+/// <summary>
+/// Keys of the instance tags that the controller sets and the agent reads through the metadata service.
+/// With tags in metadata switched on, EC2 takes only <c>0-9 a-z A-Z - _ + = , . @ :</c> in a key.
+/// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/work-with-tags-in-IMDS.html
+/// </summary>
+public static class Tags
+{
+    /// <summary>The launch this instance belongs to: repository, job id and attempt, for people and for reconciliation.</summary>
+    public const string Launch = "mayfly:launch";
+
+    /// <summary>Where the runner's configuration is: <c>ssm</c> (the default) or <c>tags</c>.</summary>
+    public const string Config = "mayfly:config";
+
+    /// <summary>Seconds that a runner may listen without being given a job. 1 to 86,400.</summary>
+    public const string IdleTimeout = "mayfly:idle-timeout";
+
+    /// <summary>Seconds that a job may run. 1 to 432,000 (GitHub's own limit of five days).</summary>
+    public const string JobTimeout = "mayfly:job-timeout";
+}
