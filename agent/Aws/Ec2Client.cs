@@ -1,0 +1,158 @@
+using System.Globalization;
+using System.Text;
+using System.Xml;
+using System.Xml.Linq;
+
+namespace Mayfly.Aws;
+
+/// <summary>What to launch: one instance from a launch template.</summary>
+/// <param name="Template">The launch template's name; its default version is taken.</param>
+/// <param name="ClientToken">1 to 64 ASCII characters. The same token and parameters never launch twice.</param>
+/// <param name="InstanceTypes">Tried in EC2's order of preference; empty takes the template's own type.</param>
+/// <param name="Tags">On the instance, from its first moment.</param>
+public sealed record FleetRequest(
+    string Template, string ClientToken, IReadOnlyList<string> InstanceTypes, bool Spot, IReadOnlyDictionary<string, string> Tags);
+
+/// <summary>An instance that was launched.</summary>
+public sealed record LaunchedInstance(string InstanceId, string InstanceType, string AvailabilityZone);
+
+/// <summary>A pool that refused, by the service's code.</summary>
+public sealed record FleetError(string Code, string Message, string? InstanceType, string? AvailabilityZone);
+
+/// <summary>A fleet can succeed in part: both lists may hold something.</summary>
+public sealed record FleetResponse(IReadOnlyList<LaunchedInstance> Instances, IReadOnlyList<FleetError> Errors);
+
+/// <summary>An instance as DescribeInstances tells of it.</summary>
+/// <param name="State"><c>pending</c>, <c>running</c>, <c>shutting-down</c>, <c>terminated</c>, <c>stopping</c> or <c>stopped</c>.</param>
+/// <param name="StateReason">Why, once it ends; empty before.</param>
+public sealed record InstanceDescription(
+    string InstanceId, string InstanceType, string State, string StateReason, DateTimeOffset LaunchTime, IReadOnlyDictionary<string, string> Tags);
+
+/// <summary>The calls to EC2 that Mayfly makes, in its query protocol: a form in, XML out.
+/// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/</summary>
+public sealed class Ec2Client(AwsConnection connection)
+{
+    private const string ApiVersion = "2016-11-15";
+
+    /// <summary>Launches one instance with a fleet of type <c>instant</c>: synchronous, no fleet left behind.</summary>
+    /// <exception cref="AwsException">The whole request was refused.</exception>
+    public async Task<FleetResponse> CreateInstantFleetAsync(FleetRequest request, CancellationToken cancel)
+    {
+        var form = new Form
+        {
+            ["Type"] = "instant",
+            ["ClientToken"] = request.ClientToken,
+            ["LaunchTemplateConfigs.1.LaunchTemplateSpecification.LaunchTemplateName"] = request.Template,
+            ["LaunchTemplateConfigs.1.LaunchTemplateSpecification.Version"] = "$Default",
+            ["TargetCapacitySpecification.TotalTargetCapacity"] = "1",
+            ["TargetCapacitySpecification.DefaultTargetCapacityType"] = request.Spot ? "spot" : "on-demand",
+            ["TagSpecification.1.ResourceType"] = "instance",
+        };
+        for (var i = 0; i < request.InstanceTypes.Count; i++)
+            form[$"LaunchTemplateConfigs.1.Overrides.{i + 1}.InstanceType"] = request.InstanceTypes[i];
+        if (request.Spot)
+            form["SpotOptions.AllocationStrategy"] = "price-capacity-optimized";
+        var tag = 0;
+        foreach (var (key, value) in request.Tags)
+        {
+            tag++;
+            form[$"TagSpecification.1.Tag.{tag}.Key"] = key;
+            form[$"TagSpecification.1.Tag.{tag}.Value"] = value;
+        }
+
+        var root = await CallAsync("CreateFleet", form, cancel);
+        return new FleetResponse(
+            [
+                .. Items(root, "fleetInstanceSet").SelectMany(set => Items(set, "instanceIds").Select(id => new LaunchedInstance(
+                    id.Value, Text(set, "instanceType") ?? "", Text(set, "launchTemplateAndOverrides", "overrides", "availabilityZone") ?? ""))),
+            ],
+            [
+                .. Items(root, "errorSet").Select(error => new FleetError(
+                    Text(error, "errorCode") ?? "Unknown", Text(error, "errorMessage") ?? "",
+                    Text(error, "launchTemplateAndOverrides", "overrides", "instanceType"),
+                    Text(error, "launchTemplateAndOverrides", "overrides", "availabilityZone"))),
+            ]);
+    }
+
+    /// <summary>Instances that bear a tag, whatever its value. Lags behind a launch by seconds.</summary>
+    public async Task<IReadOnlyList<InstanceDescription>> DescribeTaggedAsync(string tagKey, CancellationToken cancel)
+    {
+        var found = new List<InstanceDescription>();
+        string? page = null;
+        do
+        {
+            var form = new Form { ["Filter.1.Name"] = "tag-key", ["Filter.1.Value.1"] = tagKey, ["MaxResults"] = "1000" };
+            if (page is not null)
+                form["NextToken"] = page;
+            var root = await CallAsync("DescribeInstances", form, cancel);
+            found.AddRange(Items(root, "reservationSet").SelectMany(r => Items(r, "instancesSet")).Select(Describe));
+            page = Text(root, "nextToken");
+        }
+        while (!string.IsNullOrEmpty(page));
+        return found;
+    }
+
+    /// <summary>Ends an instance; one that has already ended is no error.</summary>
+    public Task TerminateAsync(string instanceId, CancellationToken cancel) =>
+        CallAsync("TerminateInstances", new Form { ["InstanceId.1"] = instanceId }, cancel);
+
+    /// <summary>The last 64 KB that the instance wrote to its serial console; empty while EC2 has none yet.</summary>
+    public async Task<string> GetConsoleOutputAsync(string instanceId, CancellationToken cancel)
+    {
+        var root = await CallAsync("GetConsoleOutput", new Form { ["InstanceId"] = instanceId }, cancel);
+        return Encoding.UTF8.GetString(Convert.FromBase64String(Text(root, "output") ?? ""));
+    }
+
+    private static InstanceDescription Describe(XElement instance) => new(
+        Text(instance, "instanceId") ?? throw new InvalidDataException("DescribeInstances: an instance without an id"),
+        Text(instance, "instanceType") ?? "",
+        Text(instance, "instanceState", "name") ?? "",
+        Text(instance, "stateReason", "message") ?? Text(instance, "reason") ?? "",
+        DateTimeOffset.Parse(Text(instance, "launchTime") ?? "", CultureInfo.InvariantCulture),
+        Items(instance, "tagSet").ToDictionary(t => Text(t, "key") ?? "", t => Text(t, "value") ?? ""));
+
+    private async Task<XElement> CallAsync(string action, Form form, CancellationToken cancel)
+    {
+        form["Action"] = action;
+        form["Version"] = ApiVersion;
+        var body = await connection.SendAsync(action,
+            () => new HttpRequestMessage(HttpMethod.Post, "") { Content = new FormUrlEncodedContent(form) },
+            (response, bytes) => ReadError(action, response, bytes), cancel);
+        return Parse(body) ?? throw new InvalidDataException($"{action}: the answer is not XML");
+    }
+
+    private static AwsException ReadError(string action, HttpResponseMessage response, byte[] body)
+    {
+        var error = Parse(body)?.Descendants().FirstOrDefault(e => e.Name.LocalName == "Error");
+        return new AwsException(action, error is null ? "Unknown" : Text(error, "Code") ?? "Unknown",
+            error is null ? "no message" : Text(error, "Message") ?? "no message", response.StatusCode);
+    }
+
+    private static XElement? Parse(byte[] body)
+    {
+        try
+        {
+            return XDocument.Load(new MemoryStream(body)).Root;
+        }
+        catch (XmlException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Elements by local name: the namespace carries the API version and tells nothing else.</summary>
+    private static XElement? Child(XElement parent, string name) => parent.Elements().FirstOrDefault(e => e.Name.LocalName == name);
+
+    private static string? Text(XElement parent, params ReadOnlySpan<string> path)
+    {
+        XElement? at = parent;
+        foreach (var name in path)
+            at = at is null ? null : Child(at, name);
+        return at?.Value;
+    }
+
+    private static IEnumerable<XElement> Items(XElement parent, string list) =>
+        Child(parent, list)?.Elements().Where(e => e.Name.LocalName == "item") ?? [];
+
+    private sealed class Form : Dictionary<string, string>;
+}
