@@ -1,1 +1,135 @@
-return 0;
+using System.Globalization;
+using System.Net.Sockets;
+using System.Reflection;
+using System.Runtime.InteropServices;
+using Mayfly.Contract;
+
+namespace Mayfly.Agent;
+
+/// <summary>
+/// mayfly-agent: one binary, two moments. As PID 1 of the initrd it verifies the root, encrypts scratch and swap and
+/// becomes systemd; as a service it takes the runner's configuration, supervises the runner through one job and
+/// switches the machine off. Reads: the kernel command line, sysfs, the metadata service, SSM. Writes: the serial
+/// console. It never returns to a prompt: whatever happens, its last act is the machine's end.
+/// </summary>
+internal static class Program
+{
+    public const string ProbeDoor = "probe-door";
+
+    private const string Help =
+        """
+        mayfly-agent: runs one GitHub Actions job on this machine, then ends the machine.
+
+          (as PID 1)     verify the root, encrypt scratch and swap, become systemd
+          service        take the configuration, run the runner, power the machine off
+          probe-door     HOST PORT: succeeds if a connection is refused
+          --version      print the version
+          --help         print this
+
+        Console lines and endings are explained in docs/boot.md.
+        """;
+
+    public static async Task<int> Main(string[] arguments)
+    {
+        switch (arguments)
+        {
+            case [] when Kernel.ProcessId == 1:
+                return await LiveAsync(InitrdAsync);
+            case ["service"]:
+                return await LiveAsync(ServiceAsync);
+            case [ProbeDoor, var host, var port] when int.TryParse(port, NumberStyles.None, CultureInfo.InvariantCulture, out var number):
+                return await ProbeAsync(host, number);
+            case ["--version"]:
+                Console.WriteLine(Assembly.GetExecutingAssembly().GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion);
+                return 0;
+            case ["--help"]:
+                Console.WriteLine(Help);
+                return 0;
+            default:
+                await Console.Error.WriteLineAsync(Help);
+                return 64; // EX_USAGE
+        }
+    }
+
+    /// <summary>Runs a moment of the machine's life and ends the machine when it is over. The only place that catches
+    /// everything.</summary>
+    private static async Task<int> LiveAsync(Func<Func<IEnumerable<ConsoleEvent>, Narration>, Task<Ending>> moment)
+    {
+        Narration? narration = null;
+        Ending ending;
+        try
+        {
+            ending = await moment(before => narration = Open(before));
+        }
+        catch (EndingException e)
+        {
+            ending = e.Ending;
+        }
+        catch (Exception e)
+        {
+            ending = Ending.NotProved(Step.End, $"{e.GetType().Name}: {e.Message}");
+        }
+
+        (narration ?? Open([])).End(ending);
+        // 10. End. If the kernel refuses, the exit code makes systemd's failure action do it; PID 1's exit is a panic.
+        var failure = Kernel.PowerOff();
+        await Console.Error.WriteLineAsync(failure.Message);
+        return 1;
+    }
+
+    private static async Task<Ending> InitrdAsync(Func<IEnumerable<ConsoleEvent>, Narration> open)
+    {
+        Initrd.MountKernelFileSystems();
+        var narration = open([]);
+        narration.Started(0);
+        var system = await new Boot(narration, TimeProvider.System).InitrdAsync(CancellationToken.None);
+        Initrd.FreeMemory();
+        throw Kernel.BecomeIn(system, "/usr/lib/systemd/systemd");
+    }
+
+    private static async Task<Ending> ServiceAsync(Func<IEnumerable<ConsoleEvent>, Narration> open)
+    {
+        Kernel.ForbidDumps();
+        var handover = Handover.Read(Handover.Folder);
+        var narration = open(handover.Events);
+        AwsEnvironment.Apply();
+        using var stop = new CancellationTokenSource();
+        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, signal =>
+        {
+            signal.Cancel = true; // the ending is ours to say
+            stop.Cancel();
+        });
+        return await new Boot(narration, TimeProvider.System).ServiceAsync(handover, stop.Token);
+    }
+
+    private static Narration Open(IEnumerable<ConsoleEvent> before) => new(OpenConsole(), Kernel.SecondsSinceStart, before);
+
+    /// <summary>A machine without a console is no reason to stay alive unseen: it goes on, and ends, in silence.</summary>
+    private static Stream OpenConsole()
+    {
+        try
+        {
+            return new FileStream("/dev/console", FileMode.Open, FileAccess.Write, FileShare.ReadWrite, bufferSize: 0);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return Stream.Null;
+        }
+    }
+
+    private static async Task<int> ProbeAsync(string host, int port)
+    {
+        using var socket = new Socket(SocketType.Stream, ProtocolType.Tcp);
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(2), TimeProvider.System);
+        try
+        {
+            await socket.ConnectAsync(host, port, limit.Token);
+            await Console.Error.WriteLineAsync($"{host}:{port} let user {Environment.UserName} in");
+            return 1;
+        }
+        catch (Exception e) when (e is SocketException or OperationCanceledException)
+        {
+            return 0;
+        }
+    }
+}

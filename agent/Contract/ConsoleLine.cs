@@ -67,8 +67,10 @@ public static class ConsoleLine
         }
     }
 
-    /// <summary>A line break inside a detail would begin a line that looks like the agent's own.</summary>
-    private static string OneLine(string text) => text.ReplaceLineEndings(" | ");
+    /// <summary>A detail may quote what a job chose, such as its name: a line break or another control character in
+    /// it could begin a line that looks like the agent's own.</summary>
+    private static string OneLine(string text) =>
+        text.Any(char.IsControl) ? string.Concat(text.Select(c => char.IsControl(c) ? ' ' : c)) : text;
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]

@@ -1,0 +1,123 @@
+using System.Threading.Channels;
+using Amazon.Runtime.Credentials;
+using Mayfly.Aws;
+using Mayfly.Contract;
+
+namespace Mayfly.Agent;
+
+/// <summary>
+/// The machine's life, in the order in which it happens. The numbers are those of docs/boot.md and of the console.
+/// The order is held by the types: each step asks for what an earlier one returned. A step that cannot be proved
+/// throws, and <see cref="Program"/> ends the machine.
+/// </summary>
+internal sealed class Boot(Narration narration, TimeProvider time)
+{
+    /// <summary>The initrd: from the kernel's first program to systemd.</summary>
+    /// <returns>The folder that holds the system to become.</returns>
+    public async Task<string> InitrdAsync(CancellationToken cancel)
+    {
+        // 1. Verify the root.
+        var root = await ProveAsync(Step.VerifyRoot, async () =>
+        {
+            Initrd.LoadModules();
+            var parameters = KernelCommandLine.Parse(await File.ReadAllTextAsync("/proc/cmdline", cancel));
+            var verified = VerifiedRoot.Open(parameters, await Initrd.WaitForRootDiskAsync(time, cancel), "/root");
+            var read = verified.ReadAhead();
+            narration.Reached(Step.VerifyRoot, Milestone.RootVerified, $"dm-verity sha256 {verified.RootHash}, {read >> 20} MiB read ahead");
+            return verified;
+        });
+
+        // 2. Encrypt scratch.
+        var scratch = await ProveAsync(Step.EncryptScratch, async () =>
+        {
+            var plan = StoragePlan.For(Disk.FindAll("/sys"), root.DiskName, Initrd.MemoryBytes(), Initrd.IsEmpty, out var notes);
+            foreach (var note in notes)
+                narration.Note(Step.EncryptScratch, note);
+            var made = await Scratch.MakeAsync(plan, root, "/scratch", time, cancel);
+            narration.Reached(Step.EncryptScratch, Milestone.ScratchReady, made.Description);
+            return made;
+        });
+
+        // 3. Encrypt swap.
+        var swap = await ProveAsync(Step.EncryptSwap, async () =>
+        {
+            var made = await Swap.MakeAsync(scratch.Plan, root, time, cancel);
+            narration.Reached(Step.EncryptSwap, Milestone.SwapReady, made.Description);
+            return made;
+        });
+
+        // 4. Lay the writable view over the root, and hand over to systemd.
+        return await ProveAsync(Step.LayWritableView, () =>
+        {
+            Initrd.LayWritableView(root, scratch, "/sysroot");
+            narration.Reached(Step.LayWritableView, Milestone.ViewLaid, "every write lands on scratch");
+            new Handover(root.RootHash, scratch.Description, swap.Description, narration.Events).Write(Handover.Folder);
+            Initrd.MoveMounts("/sysroot");
+            return Task.FromResult("/sysroot");
+        });
+    }
+
+    /// <summary>The service: from the verified copy of this program to the end of the machine's one job.</summary>
+    public async Task<Ending> ServiceAsync(Handover proved, CancellationToken stop)
+    {
+        ArgumentNullException.ThrowIfNull(proved); // steps 1 to 4 happened
+
+        // 5. Learn who I am.
+        var metadata = Imds.AddressFrom(Environment.GetEnvironmentVariable("AWS_EC2_METADATA_SERVICE_ENDPOINT"));
+        var me = await ProveAsync(Step.LearnIdentity, async () =>
+        {
+            using var http = new HttpClient { BaseAddress = metadata, Timeout = TimeSpan.FromSeconds(2) };
+            var imds = new Imds(http, time);
+            await imds.WaitUntilReachableAsync(TimeSpan.FromMinutes(2), stop);
+            var learned = await Identity.LearnAsync(imds, stop);
+            narration.Reached(Step.LearnIdentity, Milestone.IdentityLearned,
+                $"{learned.InstanceId} {learned.InstanceType} {learned.AvailabilityZone} {learned.Settings.Launch}");
+            return learned;
+        });
+
+        // 6. Take the configuration and delete it at its source.
+        using var config = await ProveAsync(Step.TakeConfig, async () =>
+        {
+            var credentials = await new DefaultAWSCredentialsIdentityResolver().ResolveIdentityAsync(null, stop);
+            using var connection = AwsConnection.To("ssm", me.Region, credentials, TimeSpan.FromSeconds(10), time);
+            return await JitConfig.TakeAsync(new SsmClient(connection), me.InstanceId, narration, time, stop);
+        });
+
+        // 7. Close the door.
+        var door = await ProveAsync(Step.CloseDoor, async () =>
+        {
+            var closed = await ClosedDoor.CloseAsync(metadata, time, stop);
+            narration.Reached(Step.CloseDoor, Milestone.DoorClosed, $"user {RunnerUser.Name} was refused at {metadata.Host}");
+            return closed;
+        });
+
+        // 8. Start the runner.
+        var happenings = Channel.CreateUnbounded<Happening>();
+        await using var runner = await ProveAsync(Step.StartRunner, () =>
+        {
+            var started = Runner.Start(config, door, happenings.Writer);
+            narration.Reached(Step.StartRunner, Milestone.RunnerStarted, $"as user {RunnerUser.Name}, in a cgroup of its own");
+            return Task.FromResult(started);
+        });
+        config.Dispose();
+
+        // 9. Watch.
+        using var stopping = stop.Register(() => happenings.Writer.TryWrite(new Happening.StopRequested("systemd")));
+        return await Supervision.WatchAsync(runner, happenings, Deadlines.From(me.Settings), narration, time, CancellationToken.None);
+
+        // 10. End: Program says why and switches the machine off.
+    }
+
+    /// <summary>Runs a step; whatever goes wrong in it ends the machine in that step's name.</summary>
+    private static async Task<T> ProveAsync<T>(Step step, Func<Task<T>> act)
+    {
+        try
+        {
+            return await act();
+        }
+        catch (Exception e) when (e is not EndingException)
+        {
+            throw new EndingException(Ending.NotProved(step, e.Message), e);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+using Mayfly.Contract;
+
+namespace Mayfly.Agent;
+
+/// <summary>
+/// Every reason for which a machine ends; none ends without one. The names stand on the console, in the controller's
+/// store and in docs/debugging.md.
+/// </summary>
+internal sealed record Ending(string Name, Step Step, string Detail)
+{
+    // The job ran.
+    public static Ending JobEnded(JobResult result) =>
+        new($"job-{result.ToString().ToLowerInvariant()}", Step.Watch, "the runner did its one job");
+
+    public static Ending JobTimedOut(TimeSpan limit) =>
+        new("job-timed-out", Step.Watch, $"the job ran longer than {limit.TotalSeconds:F0} s; raise {Tags.JobTimeout} if it has to");
+
+    // No job ran, through no fault of the machine.
+    public static Ending Idle(TimeSpan limit) =>
+        new("idle", Step.Watch, $"no job came within {limit.TotalSeconds:F0} s ({Tags.IdleTimeout}); another runner may have taken it, or it was cancelled");
+
+    public static Ending RunnerTooOld { get; } =
+        new("runner-too-old", Step.Watch, "GitHub gives no job to this runner release any more; build and roll out a new image");
+
+    public static Ending RunnerRefused { get; } =
+        new("runner-refused", Step.Watch, "GitHub refused the runner's configuration or session; it may have been used or removed before");
+
+    public static Ending SessionConflict { get; } =
+        new("session-conflict", Step.Watch, "another runner holds a session with the same configuration");
+
+    public static Ending Stopped(string by) => new("stopped", Step.Watch, $"asked to stop by {by}");
+
+    // The runner did not do what it should.
+    public static Ending NotConnected(TimeSpan limit) =>
+        new("runner-not-connected", Step.Watch, $"the runner did not connect to GitHub within {limit.TotalSeconds:F0} s; look at egress rules and DNS");
+
+    public static Ending NotListening(TimeSpan limit) =>
+        new("runner-not-listening", Step.Watch, $"the runner connected but did not listen for jobs within {limit.TotalSeconds:F0} s");
+
+    public static Ending NotExited(TimeSpan limit) =>
+        new("runner-hung", Step.Watch, $"the job was done but the runner did not exit within {limit.TotalSeconds:F0} s");
+
+    public static Ending RunnerExited(int code) =>
+        new("runner-exited", Step.Watch, $"the runner exited with {code} before it did a job");
+
+    public static Ending JobLost(int code) =>
+        new("job-lost", Step.Watch, $"the runner exited with {code} while its job ran");
+
+    // A step could not be proved: no job may run.
+    public static Ending NotProved(Step step, string why) => new(NameOfUnproved(step), step, why);
+
+    public static Ending ConfigUnusable(EnvelopeFault fault, string why) =>
+        new(fault switch
+        {
+            EnvelopeFault.Absent => "config-absent",
+            EnvelopeFault.WrongVersion => "config-wrong-version",
+            EnvelopeFault.Truncated => "config-truncated",
+            EnvelopeFault.TooLarge => "config-too-large",
+            _ => "config-malformed",
+        }, Step.TakeConfig, why);
+
+    public static Ending ConfigNotDeleted(string why) => new("config-not-deleted", Step.TakeConfig, why);
+
+    private static string NameOfUnproved(Step step) => step.Number switch
+    {
+        1 => "root-not-verified",
+        2 => "scratch-not-encrypted",
+        3 => "swap-not-encrypted",
+        4 => "view-not-laid",
+        5 => "identity-unknown",
+        6 => "config-not-taken",
+        7 => "door-not-closed",
+        8 => "runner-not-started",
+        _ => "agent-failed",
+    };
+}
+
+/// <summary>A step that cannot go on. The machine ends for the reason it carries.</summary>
+internal sealed class EndingException(Ending ending, Exception? inner = null) : Exception(ending.Detail, inner)
+{
+    public Ending Ending { get; } = ending;
+}
+
+/// <summary>How a job came out, by GitHub's names and the runner's numbers: its exit code is 100 plus these.</summary>
+internal enum JobResult
+{
+    Succeeded = 0,
+    SucceededWithIssues = 1,
+    Failed = 2,
+    Canceled = 3,
+    Skipped = 4,
+    Abandoned = 5,
+}

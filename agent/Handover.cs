@@ -1,0 +1,40 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Mayfly.Contract;
+
+namespace Mayfly.Agent;
+
+/// <summary>
+/// What the initrd proved, for the service: a file in a folder of <c>/run</c> that only root can enter. Without it no
+/// job runs, since steps 1 to 4 are then not known to have happened.
+/// </summary>
+internal sealed record Handover(string RootHash, string Scratch, string Swap, IReadOnlyList<ConsoleEvent> Events)
+{
+    public const string Folder = "/run/mayfly";
+
+    public static string FileIn(string folder) => Path.Combine(folder, "handover.json");
+
+    public void Write(string folder)
+    {
+        Directory.CreateDirectory(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        File.WriteAllBytes(FileIn(folder), JsonSerializer.SerializeToUtf8Bytes(this, HandoverJson.Default.Handover));
+    }
+
+    /// <exception cref="EndingException">It is not there or cannot be read.</exception>
+    public static Handover Read(string folder)
+    {
+        var path = FileIn(folder);
+        try
+        {
+            return JsonSerializer.Deserialize(File.ReadAllBytes(path), HandoverJson.Default.Handover)
+                ?? throw new JsonException("it is null");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException)
+        {
+            throw new EndingException(Ending.NotProved(Step.LayWritableView, $"{path}: {e.Message} Was the machine booted from a Mayfly image?"), e);
+        }
+    }
+}
+
+[JsonSerializable(typeof(Handover))]
+internal sealed partial class HandoverJson : JsonSerializerContext;

@@ -1,0 +1,86 @@
+using System.Globalization;
+
+namespace Mayfly.Agent;
+
+/// <summary>What PID 1 of the initrd does around the steps: the kernel's file systems, its modules, the disks, the
+/// writable view.</summary>
+internal static class Initrd
+{
+    private static readonly TimeSpan DiskLimit = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan DiskPause = TimeSpan.FromMilliseconds(20);
+
+    public static void MountKernelFileSystems()
+    {
+        const Kernel.MountFlags closed = Kernel.MountFlags.NoSetUid | Kernel.MountFlags.NoDevices | Kernel.MountFlags.NoExec;
+        Kernel.Mount("proc", "/proc", "proc", closed);
+        Kernel.Mount("sysfs", "/sys", "sysfs", closed);
+        Kernel.Mount("devtmpfs", "/dev", "devtmpfs", Kernel.MountFlags.NoSetUid | Kernel.MountFlags.NoExec, "mode=0755");
+        Kernel.Mount("tmpfs", "/run", "tmpfs", Kernel.MountFlags.NoSetUid | Kernel.MountFlags.NoDevices, "mode=0755,size=20%");
+    }
+
+    /// <summary>Loads the modules that the image's build listed, in the order it found.</summary>
+    public static void LoadModules()
+    {
+        foreach (var module in File.ReadLines("/modules/list"))
+            Kernel.LoadModule(Path.Combine("/modules", module));
+    }
+
+    /// <summary>Waits for the disk that holds the root, and for every other NVMe disk on the bus.</summary>
+    /// <exception cref="InvalidDataException">None or more than one holds a partition of that name.</exception>
+    /// <exception cref="TimeoutException">No disk appeared in time.</exception>
+    public static async Task<Disk> WaitForRootDiskAsync(TimeProvider time, CancellationToken cancel)
+    {
+        var start = time.GetTimestamp();
+        while (true)
+        {
+            var disks = Disk.FindAll("/sys");
+            var roots = disks.Where(disk => disk.Partitions.Any(p => p.Label == VerifiedRoot.PartitionLabel)).ToList();
+            var late = time.GetElapsedTime(start) > DiskLimit;
+            if (roots.Count > 1)
+                throw new InvalidDataException($"more than one disk has a partition '{VerifiedRoot.PartitionLabel}': {string.Join(", ", roots.Select(d => d.Serial))}; detach all but the root volume");
+            if (roots.Count == 1 && (late || Disk.AllPresent("/sys")))
+                return roots[0];
+            if (late)
+                throw new TimeoutException($"no NVMe disk with a partition '{VerifiedRoot.PartitionLabel}' appeared within {DiskLimit.TotalSeconds:F0} s; seen: {string.Join(", ", disks.Select(d => $"{d.Model} {d.Serial}"))}");
+            await Task.Delay(DiskPause, time, cancel);
+        }
+    }
+
+    public static long MemoryBytes()
+    {
+        var line = File.ReadLines("/proc/meminfo").First(l => l.StartsWith("MemTotal:", StringComparison.Ordinal));
+        return long.Parse(line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture) * 1024;
+    }
+
+    public static bool IsEmpty(Disk disk)
+    {
+        using var stream = new FileStream(disk.Path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite, bufferSize: 0);
+        return Storage.IsEmpty(stream, disk.Bytes);
+    }
+
+    /// <summary>Lays an overlay: the verified root below, scratch above. Scratch itself is then taken out of sight.</summary>
+    public static void LayWritableView(VerifiedRoot root, Scratch scratch, string target)
+    {
+        var upper = Path.Combine(scratch.MountPoint, "upper");
+        var work = Path.Combine(scratch.MountPoint, "work");
+        Directory.CreateDirectory(upper);
+        Directory.CreateDirectory(work);
+        Directory.CreateDirectory(target);
+        Kernel.Mount("overlay", target, "overlay", Kernel.MountFlags.NoAccessTime, $"lowerdir={root.MountPoint},upperdir={upper},workdir={work}");
+        Kernel.UnmountLazily(scratch.MountPoint);
+        Kernel.UnmountLazily(root.MountPoint);
+    }
+
+    public static void MoveMounts(string target)
+    {
+        foreach (var folder in (string[])["/dev", "/proc", "/sys", "/run"])
+            Kernel.Mount(folder, target + folder, null, Kernel.MountFlags.Move);
+    }
+
+    /// <summary>What the initrd unpacked stays in memory until its files are gone.</summary>
+    public static void FreeMemory()
+    {
+        File.Delete("/init");
+        Directory.Delete("/modules", recursive: true);
+    }
+}

@@ -1,0 +1,178 @@
+using System.ComponentModel;
+using System.Runtime.InteropServices;
+
+namespace Mayfly.Agent;
+
+/// <summary>The system calls that .NET does not offer. Each throws with the call's name, its object and the kernel's
+/// reason. Numbers are from the kernel's uapi headers, the same on x86-64 and arm64 unless said.</summary>
+internal static unsafe partial class Kernel
+{
+    [Flags]
+    public enum MountFlags : ulong
+    {
+        None = 0,
+        ReadOnly = 1,
+        NoSetUid = 2,
+        NoDevices = 4,
+        NoExec = 8,
+        Remount = 32,
+        NoAccessTime = 1024,
+        Bind = 4096,
+        Move = 8192,
+    }
+
+    public static int ProcessId => getpid();
+
+    /// <summary>Seconds since the kernel started, time asleep included.</summary>
+    public static double SecondsSinceStart()
+    {
+        const int clockBootTime = 7;
+        TimeSpec now;
+        Check(clock_gettime(clockBootTime, &now), "clock_gettime", "CLOCK_BOOTTIME");
+        return now.Seconds + (now.Nanoseconds / 1e9);
+    }
+
+    public static void Mount(string source, string target, string? type, MountFlags flags, string? options = null) =>
+        Check(mount(source, target, type, (nuint)flags, options), "mount", $"{type} {source} on {target}");
+
+    /// <summary>Takes a mount out of sight; what uses it keeps it.</summary>
+    public static void UnmountLazily(string target)
+    {
+        const int detach = 2;
+        Check(umount2(target, detach), "umount2", target);
+    }
+
+    public static void SwapOn(string device) => Check(swapon(device, 0), "swapon", device);
+
+    public static void LoadModule(string path)
+    {
+        const int alreadyLoaded = 17; // EEXIST
+        using var file = File.OpenHandle(path);
+        if (finit_module((int)file.DangerousGetHandle(), "", 0) != 0 && Marshal.GetLastPInvokeError() != alreadyLoaded)
+            throw Failure("finit_module", path);
+    }
+
+    /// <summary>Random bytes from the kernel. .NET's own generator needs OpenSSL, which the initrd does not hold.</summary>
+    public static void FillRandom(Span<byte> bytes)
+    {
+        fixed (byte* start = bytes)
+        {
+            // Up to 256 bytes come whole and uninterrupted once the pool is ready. https://man7.org/linux/man-pages/man2/getrandom.2.html
+            if (bytes.Length > 256 || getrandom(start, (nuint)bytes.Length, 0) != bytes.Length)
+                throw Failure("getrandom", $"{bytes.Length} bytes");
+        }
+    }
+
+    /// <summary>Keeps pages out of the swap device.</summary>
+    public static void LockMemory()
+    {
+        const int currentAndFuture = 3;
+        Check(mlockall(currentAndFuture), "mlockall", "current and future pages");
+    }
+
+    /// <summary>No core dump, and no other process of ours may trace this one.</summary>
+    public static void ForbidDumps()
+    {
+        const int setDumpable = 4;
+        Check(prctl(setDumpable, 0, 0, 0, 0), "prctl", "PR_SET_DUMPABLE");
+    }
+
+    public static int Ioctl(SafeHandle file, nuint request, void* argument) => ioctl((int)file.DangerousGetHandle(), request, argument);
+
+    public static void Signal(int processId, int signal) => Check(kill(processId, signal), "kill", $"signal {signal} to {processId}");
+
+    public static void ChangeOwner(string path, uint user, uint group) => Check(chown(path, user, group), "chown", path);
+
+    /// <summary>Makes the folder the root and becomes the program: does not return.</summary>
+    public static Exception BecomeIn(string root, string program)
+    {
+        Directory.SetCurrentDirectory(root);
+        Mount(root, "/", null, MountFlags.Move);
+        Check(chroot("."), "chroot", root);
+        Check(chdir("/"), "chdir", "/");
+        var path = Marshal.StringToCoTaskMemUTF8(program);
+        nint* arguments = stackalloc nint[] { path, 0 };
+        nint* environment = stackalloc nint[] { 0 };
+        _ = execve(path, arguments, environment);
+        return Failure("execve", program);
+    }
+
+    /// <summary>Switches the machine off at once. On EC2 this terminates an instance whose shutdown behaviour says so.</summary>
+    public static Exception PowerOff()
+    {
+        const int powerOff = 0x4321FEDC;
+        sync();
+        _ = reboot(powerOff);
+        return Failure("reboot", "LINUX_REBOOT_CMD_POWER_OFF");
+    }
+
+    public static Exception Failure(string call, string subject)
+    {
+        var error = Marshal.GetLastPInvokeError();
+        return new Win32Exception(error, $"{call} {subject}: {Marshal.GetPInvokeErrorMessage(error)} (errno {error})");
+    }
+
+    private static void Check(int result, string call, string subject)
+    {
+        if (result != 0)
+            throw Failure(call, subject);
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct TimeSpec
+    {
+        public long Seconds;
+        public long Nanoseconds;
+    }
+
+    [LibraryImport("libc")]
+    private static partial int getpid();
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int clock_gettime(int clock, TimeSpec* time);
+
+    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int mount(string source, string target, string? type, nuint flags, string? data);
+
+    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int umount2(string target, int flags);
+
+    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int swapon(string path, int flags);
+
+    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int finit_module(int file, string parameters, int flags);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial nint getrandom(byte* buffer, nuint length, uint flags);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int mlockall(int flags);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int prctl(int option, nuint a, nuint b, nuint c, nuint d);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int ioctl(int file, nuint request, void* argument);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int kill(int processId, int signal);
+
+    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int chown(string path, uint user, uint group);
+
+    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int chroot(string path);
+
+    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int chdir(string path);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int execve(nint path, nint* arguments, nint* environment);
+
+    [LibraryImport("libc")]
+    private static partial void sync();
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int reboot(int command);
+}
