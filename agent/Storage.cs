@@ -78,7 +78,8 @@ internal static class Storage
         try
         {
             Kernel.FillRandom(key);
-            Convert.TryToHexStringLower(key, hexadecimal, out _);
+            for (var i = 0; i < key.Length; i++)
+                (hexadecimal[2 * i], hexadecimal[(2 * i) + 1]) = ("0123456789abcdef"u8[key[i] >> 4], "0123456789abcdef"u8[key[i] & 15]);
             front.CopyTo(table);
             hexadecimal.CopyTo(table[front.Length..]);
             back.CopyTo(table[(front.Length + hexadecimal.Length)..]);
