@@ -1,0 +1,121 @@
+using Mayfly.Contract;
+using Xunit;
+
+namespace Mayfly.Agent.Tests;
+
+public sealed class WatchTests
+{
+    private static readonly Deadlines Limits = Deadlines.From(new LaunchSettings("", TimeSpan.FromSeconds(300), TimeSpan.FromSeconds(3600)));
+
+    [Fact]
+    public void A_job_from_start_to_end_ends_with_its_result() =>
+        Assert.Equal("job-failed", EndingAfter(
+            new Happening.RunnerConnected(), new Happening.RunnerListening(), new Happening.JobStarted("build"),
+            new Happening.JobDone(JobResult.Failed), new Happening.RunnerExited(102)).Name);
+
+    [Fact]
+    public void The_exit_code_tells_the_result_where_the_line_was_lost() =>
+        Assert.Equal("job-canceled", EndingAfter(new Happening.RunnerListening(), new Happening.JobStarted("build"), new Happening.RunnerExited(103)).Name);
+
+    [Theory]
+    [InlineData(0, "runner-exited")]
+    [InlineData(1, "runner-refused")]
+    [InlineData(5, "session-conflict")]
+    [InlineData(7, "runner-too-old")]
+    [InlineData(143, "runner-exited")]
+    public void An_exit_without_a_job_is_told_by_its_code(int code, string ending) =>
+        Assert.Equal(ending, EndingAfter(new Happening.RunnerConnected(), new Happening.RunnerListening(), new Happening.RunnerExited(code)).Name);
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(2)]
+    [InlineData(143)]
+    public void An_exit_during_the_job_is_a_lost_job_whatever_the_code_says(int code) =>
+        Assert.Equal("job-lost", EndingAfter(new Happening.RunnerListening(), new Happening.JobStarted("build"), new Happening.RunnerExited(code)).Name);
+
+    [Fact]
+    public void A_runner_that_never_connects_ends_the_machine() =>
+        Assert.Equal("runner-not-connected", EndingAfter(new Happening.DeadlinePassed()).Name);
+
+    [Fact]
+    public void A_runner_that_connects_but_never_listens_ends_the_machine() =>
+        Assert.Equal("runner-not-listening", EndingAfter(new Happening.RunnerConnected(), new Happening.DeadlinePassed()).Name);
+
+    [Fact]
+    public void A_runner_that_is_done_but_stays_ends_the_machine() =>
+        Assert.Equal("runner-hung", EndingAfter(new Happening.JobStarted("build"), new Happening.JobDone(JobResult.Succeeded), new Happening.DeadlinePassed()).Name);
+
+    [Theory]
+    [InlineData(false, "idle")]
+    [InlineData(true, "job-timed-out")]
+    public void A_limit_first_asks_the_runner_to_stop_and_then_ends_with_or_without_it(bool working, string ending)
+    {
+        Happening[] before = working
+            ? [new Happening.RunnerListening(), new Happening.JobStarted("build"), new Happening.DeadlinePassed()]
+            : [new Happening.RunnerListening(), new Happening.DeadlinePassed()];
+
+        Assert.IsType<Phase.Stopping>(PhaseAfter(before));
+        Assert.Equal(ending, EndingAfter([.. before, new Happening.RunnerExited(0)]).Name);
+        Assert.Equal(ending, EndingAfter([.. before, new Happening.DeadlinePassed()]).Name);
+    }
+
+    [Fact]
+    public void A_reconnecting_runner_does_not_leave_its_phase() =>
+        Assert.IsType<Phase.Working>(PhaseAfter(
+            new Happening.RunnerListening(), new Happening.JobStarted("build"), new Happening.RunnerConnected(), new Happening.RunnerListening()));
+
+    [Fact]
+    public void Every_phase_meets_every_happening_and_a_passed_deadline_never_leaves_things_as_they_are()
+    {
+        Phase[] phases = [new Phase.Starting(), new Phase.Connected(), new Phase.Listening(), new Phase.Working(),
+            new Phase.Finishing(JobResult.Succeeded), new Phase.Stopping(Ending.Stopped("test"))];
+        Happening[] happenings = [new Happening.RunnerConnected(), new Happening.RunnerListening(), new Happening.JobStarted("x"),
+            new Happening.JobDone(JobResult.Skipped), new Happening.RunnerExited(9), new Happening.DeadlinePassed(), new Happening.StopRequested("test")];
+        foreach (var phase in phases)
+        {
+            Assert.True(Limits.Of(phase) > TimeSpan.Zero);
+            foreach (var happening in happenings)
+            {
+                var (next, ending) = Watch.On(phase, happening, Limits);
+                if (happening is Happening.DeadlinePassed)
+                    Assert.True(next != phase || ending is not null, $"{phase} would wait for ever");
+                if (happening is Happening.RunnerExited)
+                    Assert.NotNull(ending);
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData("√ Connected to GitHub", Milestone.RunnerConnected)]
+    [InlineData("2026-11-21 08:00:00Z: Listening for Jobs", Milestone.RunnerListening)]
+    [InlineData("2026-11-21 08:00:00Z: Running job: build / test", Milestone.JobStarted)]
+    [InlineData("2026-11-21 08:00:00Z: Job build completed with result: Canceled", Milestone.JobDone)]
+    public void The_runners_lines_are_understood(string line, string milestone) =>
+        Assert.Equal(milestone, Watch.MilestoneOf(RunnerOutput.Parse(line) ?? throw new InvalidDataException(line)));
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("Current runner version: '2.336.0'")]
+    [InlineData("2026-11-21 08:00:00Z: Job build completed with result: Nonsense")]
+    public void Other_lines_mean_nothing(string line) => Assert.Null(RunnerOutput.Parse(line));
+
+    [Fact]
+    public void A_job_that_is_named_like_a_result_is_read_by_its_last_words() =>
+        Assert.Equal(new Happening.JobDone(JobResult.Failed),
+            RunnerOutput.Parse("2026-11-21 08:00:00Z: Job x completed with result: Succeeded completed with result: Failed"));
+
+    private static Phase PhaseAfter(params Happening[] happenings)
+    {
+        Phase phase = new Phase.Starting();
+        foreach (var happening in happenings)
+        {
+            (phase, var ending) = Watch.On(phase, happening, Limits);
+            Assert.Null(ending);
+        }
+
+        return phase;
+    }
+
+    private static Ending EndingAfter(params Happening[] happenings) =>
+        Watch.On(PhaseAfter(happenings[..^1]), happenings[^1], Limits).Ending ?? throw new InvalidOperationException($"{happenings[^1]} ended nothing");
+}
