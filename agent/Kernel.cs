@@ -48,7 +48,7 @@ internal static unsafe partial class Kernel
     {
         const int alreadyLoaded = 17; // EEXIST
         using var file = File.OpenHandle(path);
-        if (finit_module((int)file.DangerousGetHandle(), "", 0) != 0 && Marshal.GetLastPInvokeError() != alreadyLoaded)
+        if (syscall(FinitModule, file.DangerousGetHandle(), "", 0) != 0 && Marshal.GetLastPInvokeError() != alreadyLoaded)
             throw Failure("finit_module", path);
     }
 
@@ -140,8 +140,11 @@ internal static unsafe partial class Kernel
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int swapon(string path, int flags);
 
+    /// <summary>glibc has no wrapper for it; its number differs by architecture.</summary>
+    private static nint FinitModule => RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? 273 : 313;
+
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    private static partial int finit_module(int file, string parameters, int flags);
+    private static partial nint syscall(nint number, nint file, string parameters, nint flags);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial nint getrandom(byte* buffer, nuint length, uint flags);

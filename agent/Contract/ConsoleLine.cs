@@ -27,10 +27,17 @@ public static class ConsoleLine
     private const string EventMark = "mayfly: [";
     private const string EndMark = "mayfly: end ";
 
+    /// <summary>Quotes and accents stay as they are, for people; control characters are escaped all the same.</summary>
+    private static readonly ConsoleJson Json = new(new JsonSerializerOptions
+    {
+        Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
+    });
+
     public static string Format(ConsoleEvent e) =>
         string.Create(CultureInfo.InvariantCulture, $"{EventMark}{e.At:F3}] {e.Step} {e.Name}{(e.Detail.Length == 0 ? "" : ": ")}{OneLine(e.Detail)}");
 
-    public static string Format(ConsoleEnding ending) => EndMark + JsonSerializer.Serialize(ending, ConsoleJson.Default.ConsoleEnding);
+    public static string Format(ConsoleEnding ending) => EndMark + JsonSerializer.Serialize(ending, Json.ConsoleEnding);
 
     public static ConsoleEvent? ParseEvent(string line)
     {
@@ -59,7 +66,7 @@ public static class ConsoleLine
             return null;
         try
         {
-            return JsonSerializer.Deserialize(line[(start + EndMark.Length)..], ConsoleJson.Default.ConsoleEnding);
+            return JsonSerializer.Deserialize(line[(start + EndMark.Length)..], Json.ConsoleEnding);
         }
         catch (JsonException)
         {
@@ -73,6 +80,5 @@ public static class ConsoleLine
         text.Any(char.IsControl) ? string.Concat(text.Select(c => char.IsControl(c) ? ' ' : c)) : text;
 }
 
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
 [JsonSerializable(typeof(ConsoleEnding))]
 internal sealed partial class ConsoleJson : JsonSerializerContext;
