@@ -1,0 +1,57 @@
+using System.Security.Cryptography;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+
+namespace Mayfly.Lab.GitHub;
+
+/// <summary>A registered just-in-time runner.</summary>
+internal sealed class Runner(long id, string name, IReadOnlyList<string> labels, string workFolder) : IDisposable
+{
+    public long Id { get; } = id;
+    public string Name { get; } = name;
+    public IReadOnlyList<string> Labels { get; } = labels;
+    public RSA Key { get; } = RSA.Create(2048);
+    public Guid ClientId { get; } = Guid.NewGuid();
+
+    /// <summary>Bearer token of its session, once it has one.</summary>
+    public string? AccessToken { get; set; }
+
+    public Guid? Session { get; set; }
+    public bool Listened { get; set; }
+    public Job? Job { get; set; }
+
+    /// <summary>GitHub's encoded_jit_config: base64 of a JSON object of three files, each in base64.</summary>
+    public string EncodeJitConfig(Uri server)
+    {
+        var parameters = Key.ExportParameters(includePrivateParameters: true);
+        JsonObject files = new()
+        {
+            [".runner"] = File(new JsonObject
+            {
+                ["AgentId"] = $"{Id}", ["AgentName"] = Name, ["PoolId"] = "1", ["PoolName"] = "Default", ["Ephemeral"] = "true", ["DisableUpdate"] = "true",
+                ["ServerUrl"] = new Uri(server, "pipelines/").AbsoluteUri, ["ServerUrlV2"] = new Uri(server, "broker/").AbsoluteUri,
+                ["UseV2Flow"] = "true", ["GitHubUrl"] = new Uri(server, "octo-org/octo-repo").AbsoluteUri, ["WorkFolder"] = workFolder,
+            }),
+            [".credentials"] = File(new JsonObject
+            {
+                ["scheme"] = "OAuth",
+                ["data"] = new JsonObject
+                {
+                    ["clientId"] = $"{ClientId}", ["authorizationUrl"] = new Uri(server, "_apis/oauth2/token").AbsoluteUri, ["requireFipsCryptography"] = "True",
+                },
+            }),
+            [".credentials_rsaparams"] = File(new JsonObject
+            {
+                ["d"] = Text(parameters.D), ["dp"] = Text(parameters.DP), ["dq"] = Text(parameters.DQ), ["exponent"] = Text(parameters.Exponent),
+                ["inverseQ"] = Text(parameters.InverseQ), ["modulus"] = Text(parameters.Modulus), ["p"] = Text(parameters.P), ["q"] = Text(parameters.Q),
+            }),
+        };
+        return Convert.ToBase64String(JsonSerializer.SerializeToUtf8Bytes(files));
+    }
+
+    public void Dispose() => Key.Dispose();
+
+    private static string File(JsonObject content) => Convert.ToBase64String(JsonSerializer.SerializeToUtf8Bytes(content));
+
+    private static string Text(byte[]? number) => Convert.ToBase64String(number ?? []);
+}

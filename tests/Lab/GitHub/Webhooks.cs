@@ -1,0 +1,67 @@
+using System.Collections.Immutable;
+using System.Globalization;
+using System.Net.Http.Headers;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+
+namespace Mayfly.Lab.GitHub;
+
+/// <summary>One delivery of an event. Ids pass 2^53.</summary>
+internal sealed record Delivery(long Id, Guid Guid, string Event, string Action, byte[] Body, int Status, DateTimeOffset At);
+
+/// <summary>Sends webhooks as GitHub does: signed, with its headers, once. A failed delivery stays failed until someone asks
+/// for another attempt.</summary>
+internal sealed class Webhooks(GitHubOptions options, Journal journal, TimeProvider time) : IDisposable
+{
+    /// <summary>GitHub waits this long for an answer.</summary>
+    private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(10) };
+
+    private ImmutableList<Delivery> _log = [];
+    private long _lastId = (1L << 53) + 1_000;
+
+    /// <summary>Where deliveries go; null keeps them undelivered.</summary>
+    public Uri? Target { get; set; }
+
+    public IReadOnlyList<Delivery> Log => _log;
+
+    public Task<int> SendAsync(Job job, string action) =>
+        SendAsync(Guid.NewGuid(), "workflow_job", action, JsonSerializer.SerializeToUtf8Bytes(WebhookPayload.Of(action, job, options)), $"{job.Id}");
+
+    /// <summary>Sends a body again under the same delivery id.</summary>
+    public Task<int> RedeliverAsync(Delivery delivery) => SendAsync(delivery.Guid, delivery.Event, delivery.Action, delivery.Body, "redelivery");
+
+    public static string Sign(string secret, byte[] body) => "sha256=" + Convert.ToHexStringLower(HMACSHA256.HashData(Encoding.UTF8.GetBytes(secret), body));
+
+    public void Dispose() => _http.Dispose();
+
+    private async Task<int> SendAsync(Guid guid, string name, string action, byte[] body, string subject)
+    {
+        var status = 0;
+        if (Target is not null)
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Post, Target) { Content = new ByteArrayContent(body) };
+            request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
+            request.Headers.Add("User-Agent", "GitHub-Hookshot/lab0001");
+            request.Headers.Add("X-GitHub-Delivery", $"{guid}");
+            request.Headers.Add("X-GitHub-Event", name);
+            request.Headers.Add("X-GitHub-Hook-ID", "412345678");
+            request.Headers.Add("X-GitHub-Hook-Installation-Target-ID", options.AppId.ToString(CultureInfo.InvariantCulture));
+            request.Headers.Add("X-GitHub-Hook-Installation-Target-Type", "integration");
+            request.Headers.Add("X-Hub-Signature-256", Sign(options.WebhookSecret, body));
+            try
+            {
+                using var response = await _http.SendAsync(request);
+                status = (int)response.StatusCode;
+            }
+            catch (Exception e) when (e is HttpRequestException or TaskCanceledException)
+            {
+                // the delivery log tells
+            }
+        }
+
+        _log = _log.Add(new Delivery(Interlocked.Increment(ref _lastId), guid, name, action, body, status, time.GetUtcNow()));
+        journal.Record("github", $"webhook {action}", subject, $"answered {status}");
+        return status;
+    }
+}

@@ -1,0 +1,128 @@
+using System.Net;
+using Mayfly.Lab.Aws;
+using Mayfly.Lab.Ec2;
+using Mayfly.Lab.GitHub;
+using Mayfly.Lab.Imds;
+using Mayfly.Lab.Machines;
+using Mayfly.Lab.Ssm;
+
+namespace Mayfly.Lab;
+
+/// <summary>What a lab is made of.</summary>
+internal sealed record LabOptions
+{
+    public string Region { get; init; } = "eu-central-1";
+
+    public string Account { get; init; } = "123456789012";
+
+    /// <summary>Where AWS and GitHub listen, beside 127.0.0.1: an address inside a network namespace of the lab's own.</summary>
+    public IPAddress? Inside { get; init; }
+
+    /// <summary>Port of AWS; 0 takes a free one.</summary>
+    public int AwsPort { get; init; }
+
+    public int GitHubPort { get; init; }
+
+    /// <summary>Where the metadata service listens; null leaves it to <see cref="Lab.OpenImdsAsync"/>.</summary>
+    public IPEndPoint? Imds { get; init; }
+
+    /// <summary>The machine for an instance, or null where no image has that id. By default every machine pretends.</summary>
+    public Func<Lab, Instance, IMachine?> Machine { get; init; } = static (_, _) => new PretendMachine();
+
+    public GitHubOptions GitHub { get; init; } = new();
+
+    public TimeProvider Time { get; init; } = TimeProvider.System;
+}
+
+/// <summary>GitHub and AWS on this machine.</summary>
+internal sealed class Lab : IAsyncDisposable
+{
+    private readonly List<WebApplication> _servers = [];
+    private readonly ImdsServer _imds;
+
+    private Lab(LabOptions options)
+    {
+        Options = options;
+        Journal = new Journal(options.Time);
+        Keys = new Keyring();
+        Templates = new LaunchTemplates(options.Time);
+        Fleet = new Fleet(options.Region, options.Account, Templates, new MachineFactory(i => options.Machine(this, i)), Journal, options.Time);
+        Ec2 = new Ec2Service(Templates, Fleet);
+        Ssm = new SsmService(options.Region, options.Account, Journal, options.Time);
+        User = Keys.IssueLasting(new Principal("AIDALAB", $"arn:aws:iam::{options.Account}:user/mayfly", null));
+        _imds = new ImdsServer(options.Account, options.Region, Keys, Journal, options.Time);
+        GitHub = new GitHubServer(options.GitHub, Journal, options.Time);
+    }
+
+    public LabOptions Options { get; }
+
+    public Journal Journal { get; }
+
+    public Keyring Keys { get; }
+
+    /// <summary>Keys for the controller and for people's own clients.</summary>
+    public AccessKey User { get; }
+
+    public LaunchTemplates Templates { get; }
+
+    public Fleet Fleet { get; }
+
+    public Ec2Service Ec2 { get; }
+
+    public SsmService Ssm { get; }
+
+    public GitHubServer GitHub { get; }
+
+    public Uri AwsAddress { get; private set; } = null!;
+
+    public Uri GitHubAddress { get; private set; } = null!;
+
+    public static async Task<Lab> StartAsync(LabOptions options)
+    {
+        var lab = new Lab(options);
+        var aws = new AwsServer(new SigV4(lab.Keys, options.Time), lab.Ec2, lab.Ssm, new StsService(lab.Keys, options.Account, options.Time));
+        lab.AwsAddress = await lab.ListenAsync(aws.HandleAsync, options.AwsPort);
+        lab.GitHubAddress = await lab.ListenAsync(lab.GitHub.HandleAsync, options.GitHubPort);
+        lab.GitHub.PublicAddress = options.Inside is { } inside ? new Uri($"http://{inside}:{lab.GitHubAddress.Port}/") : lab.GitHubAddress;
+        if (options.Imds is { } imds)
+            await lab.ServeAsync(context => lab._imds.HandleAsync(context, lab.Fleet.FindByAddress(context.Connection.RemoteIpAddress?.MapToIPv4().ToString() ?? "")), imds);
+        return lab;
+    }
+
+    /// <summary>A metadata service on the loopback for one instance, for machines that have no network.</summary>
+    public Task<Uri> OpenImdsAsync(string instanceId) =>
+        ServeAsync(context => _imds.HandleAsync(context, Fleet.Find(instanceId)), new IPEndPoint(IPAddress.Loopback, 0));
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var instance in Fleet.Instances)
+            instance.Machine?.Kill();
+        GitHub.Dispose();
+        foreach (var server in _servers)
+            await server.DisposeAsync();
+    }
+
+    private async Task<Uri> ListenAsync(RequestDelegate handle, int port)
+    {
+        var address = await ServeAsync(handle, new IPEndPoint(IPAddress.Loopback, port));
+        if (Options.Inside is { } inside)
+            await ServeAsync(handle, new IPEndPoint(inside, address.Port));
+        return address;
+    }
+
+    private async Task<Uri> ServeAsync(RequestDelegate handle, IPEndPoint at)
+    {
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.Logging.ClearProviders();
+        builder.WebHost.ConfigureKestrel(kestrel =>
+        {
+            kestrel.Listen(at);
+            kestrel.AddServerHeader = false;
+        });
+        var server = builder.Build();
+        server.Run(handle);
+        await server.StartAsync();
+        _servers.Add(server);
+        return new Uri(server.Urls.Single());
+    }
+}

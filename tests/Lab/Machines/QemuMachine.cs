@@ -1,0 +1,176 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text;
+using Mayfly.Lab.Ec2;
+
+namespace Mayfly.Lab.Machines;
+
+/// <summary>How virtual machines are made here.</summary>
+/// <param name="DiskImage">The image's raw disk; a machine's writes to it are thrown away.</param>
+/// <param name="Environment">Lines for the guest's <c>mayfly.environment</c> credential: where it finds AWS.</param>
+/// <param name="Folder">For consoles, scratch volumes and firmware variables.</param>
+/// <param name="Limit">After this a machine is switched off, whatever it does.</param>
+internal sealed record QemuOptions(string DiskImage, string Environment, string Folder, TimeSpan Limit, bool WithNetwork = true)
+{
+    /// <summary>Called for each line on the console, as it is written.</summary>
+    public Action<Instance, string>? OnConsoleLine { get; init; }
+}
+
+/// <summary>
+/// An instance as a virtual machine: UEFI firmware, NVMe disks with EBS's serials, a serial console, and a network of its
+/// own whose address tells the metadata service who asks.
+/// </summary>
+internal sealed class QemuMachine(Instance instance, QemuOptions options, TimeProvider time) : IMachine
+{
+    private const string Firmware = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+    private const string FirmwareVariables = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+    private static readonly TimeSpan ConsolePause = TimeSpan.FromMilliseconds(50);
+
+    private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private Process? _process;
+
+    public string ConsoleFile { get; } = Path.Combine(options.Folder, $"{instance.Id}.console");
+
+    public Task Ended => _ended.Task;
+
+    public async Task StartAsync()
+    {
+        var variables = Path.Combine(options.Folder, $"{instance.Id}.vars");
+        File.Copy(FirmwareVariables, variables);
+        await File.WriteAllTextAsync(ConsoleFile, "");
+
+        // The shell waits in the new network namespace until the veth pair is laid, then becomes QEMU under a time limit.
+        var start = new ProcessStartInfo("/usr/bin/unshare") { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach (var argument in (IEnumerable<string>)[
+            "--net", "--", "/bin/sh", "-c", "echo ready; read go; exec \"$@\"", "sh",
+            "timeout", "--kill-after=5", options.Limit.TotalSeconds.ToString("F0", CultureInfo.InvariantCulture), "qemu-system-x86_64", .. Arguments(variables)])
+            start.ArgumentList.Add(argument);
+        _process = Process.Start(start) ?? throw new InvalidOperationException("unshare did not start");
+        _ = await _process.StandardOutput.ReadLineAsync() ?? throw new InvalidOperationException("no network namespace: " + await _process.StandardError.ReadToEndAsync());
+        if (options.WithNetwork)
+            await LayNetworkAsync(_process.Id);
+        await _process.StandardInput.WriteLineAsync("go");
+        _process.StandardInput.Close();
+        _ = FollowAsync(_process);
+    }
+
+    public void Kill()
+    {
+        try
+        {
+            _process?.Kill(entireProcessTree: true);
+        }
+        catch (InvalidOperationException)
+        {
+            // it has ended by itself
+        }
+    }
+
+    public string ReadConsole()
+    {
+        if (!File.Exists(ConsoleFile))
+            return "";
+        using var file = new FileStream(ConsoleFile, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
+        using var reader = new StreamReader(file, Encoding.UTF8);
+        return reader.ReadToEnd();
+    }
+
+    private List<string> Arguments(string variables)
+    {
+        var (cores, megabytes) = SizeOf(instance.Type);
+        var accelerator = Directory.Exists("/sys/module/kvm_intel") || Directory.Exists("/sys/module/kvm_amd") ? "kvm" : "tcg,thread=multi";
+        List<string> arguments =
+        [
+            "-machine", "q35", "-accel", accelerator, "-cpu", "max", "-smp", $"{cores}", "-m", $"{megabytes}",
+            "-display", "none", "-no-reboot", "-serial", $"file:{ConsoleFile}", "-monitor", "none",
+            "-drive", $"if=pflash,format=raw,unit=0,readonly=on,file={Firmware}", "-drive", $"if=pflash,format=raw,unit=1,file={variables}",
+            "-device", "virtio-rng-pci",
+            "-smbios", $"type=1,manufacturer=Amazon EC2,product={instance.Type},serial=ec2-{instance.Id}",
+            "-smbios", $"type=11,value=io.systemd.credential.binary:mayfly.environment={Convert.ToBase64String(Encoding.UTF8.GetBytes(options.Environment))}",
+            "-drive", $"id=root,if=none,format=raw,snapshot=on,file={options.DiskImage}", "-device", $"nvme,drive=root,bootindex=0,serial=vol0{instance.Id[3..]}",
+        ];
+        var volume = 0;
+        // The first mapping may size the root; what bears another device name is an empty volume.
+        foreach (var device in instance.Spec.BlockDevices.Where(d => d.DeviceName is not ("/dev/xvda" or "/dev/sda1")))
+        {
+            volume++;
+            var path = Path.Combine(options.Folder, $"{instance.Id}.{volume}.raw");
+            using (var file = File.Create(path))
+                file.SetLength((long)device.SizeGiB << 30);
+            arguments.AddRange(["-drive", $"id=d{volume},if=none,format=raw,discard=unmap,file={path}", "-device", $"nvme,drive=d{volume},serial=vol{volume}{instance.Id[3..]}"]);
+        }
+
+        if (options.WithNetwork)
+            arguments.AddRange(["-netdev", "user,id=net0,ipv6=off", "-device", "virtio-net-pci,netdev=net0"]);
+        else
+            arguments.AddRange(["-nic", "none"]);
+        return arguments;
+    }
+
+    /// <summary>A veth pair joins the machine's namespace to the lab's; the machine's address is what EC2 said it has.</summary>
+    private async Task LayNetworkAsync(int processId)
+    {
+        var here = "mf" + instance.Id[^8..];
+        string[] there = ["/usr/bin/nsenter", $"--target={processId}", "--net", "ip"];
+        foreach (var command in (string[][])[
+            ["ip", "link", "add", here, "type", "veth", "peer", "name", "eth0", "netns", $"{processId}"],
+            ["ip", "link", "set", here, "up"],
+            ["ip", "route", "add", $"{instance.Address}/32", "dev", here],
+            [.. there, "link", "set", "lo", "up"],
+            [.. there, "addr", "add", $"{instance.Address}/32", "dev", "eth0"],
+            [.. there, "link", "set", "eth0", "up"],
+            [.. there, "route", "add", "default", "dev", "eth0"]])
+        {
+            var start = new ProcessStartInfo(command[0]) { RedirectStandardError = true };
+            foreach (var argument in command[1..])
+                start.ArgumentList.Add(argument);
+            using var process = Process.Start(start)!;
+            var error = await process.StandardError.ReadToEndAsync();
+            await process.WaitForExitAsync();
+            if (process.ExitCode != 0)
+                throw new InvalidOperationException($"{string.Join(' ', command)}: {error.Trim()}");
+        }
+    }
+
+    private async Task FollowAsync(Process process)
+    {
+        var errors = process.StandardError.ReadToEndAsync();
+        var exit = process.WaitForExitAsync();
+        using var file = new FileStream(ConsoleFile, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
+        using var reader = new StreamReader(file, Encoding.UTF8);
+        var line = new StringBuilder();
+        for (var last = false; ; last = exit.IsCompleted)
+        {
+            foreach (var character in await reader.ReadToEndAsync())
+            {
+                if (character != '\n')
+                {
+                    line.Append(character);
+                    continue;
+                }
+
+                options.OnConsoleLine?.Invoke(instance, line.ToString().TrimEnd('\r'));
+                line.Clear();
+            }
+
+            if (last)
+                break;
+            await Task.WhenAny(exit, Task.Delay(ConsolePause, time, CancellationToken.None));
+        }
+
+        var error = (await errors).Trim();
+        if (error.Length > 0)
+            options.OnConsoleLine?.Invoke(instance, $"qemu: {error}");
+        process.Dispose();
+        _ended.TrySetResult();
+    }
+
+    /// <summary>Two cores at most: the building machine has no more.</summary>
+    private static (int Cores, int Megabytes) SizeOf(string type) => type.Split('.')[^1] switch
+    {
+        "nano" => (1, 512),
+        "micro" => (1, 1024),
+        "small" or "medium" => (2, 2048),
+        _ => (2, 4096),
+    };
+}
