@@ -1,1 +1,101 @@
-return 0;
+using System.Security.Cryptography;
+using Amazon.Runtime.Credentials;
+using Amazon.SecurityToken;
+using Amazon.SecurityToken.Model;
+using Mayfly.Aws;
+using Serilog;
+
+namespace Mayfly.Controller;
+
+/// <summary>
+/// mayfly-controller: takes GitHub's workflow_job webhooks and launches one instance for each queued job.
+/// Configuration: docs/controller.md. Credentials and endpoints of AWS: the standard variables and chain.
+/// </summary>
+internal static class Program
+{
+    private const int ConfigurationError = 78; // EX_CONFIG of sysexits.h
+    private static readonly TimeSpan CallLimit = TimeSpan.FromSeconds(15);
+
+    private const string Help =
+        """
+        mayfly-controller: one EC2 instance for each queued GitHub Actions job.
+
+          (no argument)    serve until stopped
+          --check-config   check the configuration and end
+          --version        print the version
+          --help           print this
+
+        Settings: appsettings.json or Mayfly__… variables; docs/controller.md lists them.
+        """;
+
+    public static async Task<int> Main(string[] arguments)
+    {
+        switch (arguments)
+        {
+            case ["--help"]:
+                Console.WriteLine(Help);
+                return 0;
+            case ["--version"]:
+                Console.WriteLine(typeof(Program).Assembly.GetName().Version?.ToString(3));
+                return 0;
+        }
+
+        try
+        {
+            var builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { Args = [], ContentRootPath = AppContext.BaseDirectory });
+            var settings = Settings.From(builder.Configuration);
+            if (arguments is ["--check-config"])
+            {
+                Console.WriteLine("the configuration is usable");
+                return 0;
+            }
+
+            using var store = new Store(settings.Database, TimeProvider.System);
+            await using var app = await BuildAsync(builder, settings, store);
+            await app.RunAsync();
+            return 0;
+        }
+        catch (Exception e) when (e is SettingsException or Sqlite.SqliteException)
+        {
+            await Console.Error.WriteLineAsync($"mayfly-controller: {e.Message}");
+            return ConfigurationError;
+        }
+    }
+
+    private static async Task<WebApplication> BuildAsync(WebApplicationBuilder builder, Settings settings, Store store)
+    {
+        builder.Logging.ClearProviders();
+        builder.Logging.AddSerilog(new LoggerConfiguration().WriteTo.Console(formatProvider: System.Globalization.CultureInfo.InvariantCulture).CreateLogger(), dispose: true);
+        builder.Logging.AddFilter("Microsoft", LogLevel.Warning).AddFilter("Microsoft.Hosting.Lifetime", LogLevel.Information);
+        // A larger body is answered by the webhook itself, with its reason.
+        builder.WebHost.ConfigureKestrel(kestrel => kestrel.Limits.MaxRequestBodySize = null);
+        if (Environment.GetEnvironmentVariable("ASPNETCORE_URLS") is null)
+            builder.WebHost.UseUrls("http://127.0.0.1:8080");
+
+        // Secrets are read once from their files; changed ones take a restart.
+        var key = RSA.Create();
+        key.ImportFromPem(await File.ReadAllTextAsync(settings.PrivateKeyFile));
+        var secret = System.Text.Encoding.UTF8.GetBytes((await File.ReadAllTextAsync(settings.WebhookSecretFile)).Trim());
+
+        var credentials = await new DefaultAWSCredentialsIdentityResolver().ResolveIdentityAsync(null, CancellationToken.None);
+        var ec2 = new Ec2Client(AwsConnection.To("ec2", settings.Region, credentials, CallLimit, TimeProvider.System));
+        var ssm = new SsmClient(AwsConnection.To("ssm", settings.Region, credentials, CallLimit, TimeProvider.System));
+        var github = new GitHubApp(new HttpClient { BaseAddress = settings.GitHubApi, Timeout = CallLimit }, settings, key, TimeProvider.System);
+        var launcher = new Launcher(github, ec2, ssm, await FindAccountAsync(settings), settings);
+        var inbox = new Inbox();
+
+        builder.Services.AddSingleton(TimeProvider.System).AddSingleton(settings).AddSingleton(store).AddSingleton(inbox).AddSingleton(ec2).AddSingleton(launcher);
+        builder.Services.AddHostedService<Worker>().AddHostedService<Watcher>();
+        var app = builder.Build();
+        app.MapPost("/webhook", new Webhook(store, inbox, settings, secret).HandleAsync);
+        app.MapGet("/healthz", () => "alive\n");
+        return app;
+    }
+
+    private static async Task<AwsAccount> FindAccountAsync(Settings settings)
+    {
+        using var sts = new AmazonSecurityTokenServiceClient();
+        var identity = await sts.GetCallerIdentityAsync(new GetCallerIdentityRequest());
+        return new AwsAccount(identity.Arn.Split(':')[1], identity.Account, settings.Region);
+    }
+}

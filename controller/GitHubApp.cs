@@ -1,0 +1,177 @@
+using System.Buffers.Text;
+using System.Globalization;
+using System.Net;
+using System.Net.Http.Headers;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
+using Mayfly.Contract;
+
+namespace Mayfly.Controller;
+
+/// <summary>GitHub refused a call.</summary>
+internal sealed class GitHubException(string call, HttpStatusCode status, string message) : Exception($"GitHub {call}: {(int)status} {message}")
+{
+    public HttpStatusCode Status { get; } = status;
+}
+
+/// <summary>A runner that was registered for one job, with its configuration.</summary>
+internal sealed record RegisteredRunner(long Id, RunnerFiles Files) : IDisposable
+{
+    public void Dispose() => Files.Dispose();
+}
+
+/// <summary>
+/// The App's calls to GitHub. The App proves itself by a token that it signs (RS256), gets a token for one installation
+/// with it, and keeps that until shortly before it expires. https://docs.github.com/rest/actions/self-hosted-runners
+/// </summary>
+internal sealed class GitHubApp(HttpClient http, Settings settings, RSA key, TimeProvider time) : IDisposable
+{
+    /// <summary>GitHub allows ten minutes; a clock that runs ahead must not make the end too far away.</summary>
+    private static readonly TimeSpan AppTokenLifetime = TimeSpan.FromMinutes(9);
+
+    /// <summary>A token is renewed this long before it expires, so that none expires on its way.</summary>
+    private static readonly TimeSpan RenewBefore = TimeSpan.FromMinutes(5);
+
+    private readonly SemaphoreSlim _renewing = new(1);
+    private readonly Dictionary<long, (string Token, DateTimeOffset Expires)> _tokens = [];
+
+    /// <summary>Registers a just-in-time runner for one job.</summary>
+    /// <exception cref="GitHubException">409: the name is in use.</exception>
+    public async Task<RegisteredRunner> RegisterAsync(WorkflowJob job, string name, CancellationToken cancel)
+    {
+        var answer = await CallAsync(job.Installation, HttpMethod.Post, $"repos/{job.Repository}/actions/runners/generate-jitconfig",
+            new JitRequest(name, settings.RunnerGroup, job.Labels, "_work"), GitHubJson.Default.JitRequest, GitHubJson.Default.JitAnswer, cancel);
+        try
+        {
+            return new RegisteredRunner(answer!.Runner.Id, RunnerFiles.ParseJitConfig(answer.EncodedJitConfig));
+        }
+        catch (EnvelopeException)
+        {
+            await DeleteRunnerAsync(job, answer!.Runner.Id, cancel);
+            throw;
+        }
+    }
+
+    /// <summary>Removes a runner; one that is gone is no error.</summary>
+    public async Task DeleteRunnerAsync(WorkflowJob job, long runnerId, CancellationToken cancel)
+    {
+        try
+        {
+            await CallAsync(job.Installation, HttpMethod.Delete, string.Create(CultureInfo.InvariantCulture, $"repos/{job.Repository}/actions/runners/{runnerId}"),
+                null, GitHubJson.Default.JitRequest, GitHubJson.Default.JitAnswer, cancel);
+        }
+        catch (GitHubException e) when (e.Status == HttpStatusCode.NotFound)
+        {
+        }
+    }
+
+    /// <summary>The id of the runner of that name, or null.</summary>
+    public async Task<long?> FindRunnerAsync(WorkflowJob job, string name, CancellationToken cancel)
+    {
+        var answer = await CallAsync(job.Installation, HttpMethod.Get, $"repos/{job.Repository}/actions/runners?name={Uri.EscapeDataString(name)}",
+            null, GitHubJson.Default.JitRequest, GitHubJson.Default.RunnerList, cancel);
+        return answer?.Runners.FirstOrDefault(r => r.Name == name)?.Id;
+    }
+
+    /// <summary>The App's own token, for calls about installations. The packages that make such tokens and restore here are
+    /// years old; it is three parts in base64 and one signature.</summary>
+    public string SignAppToken()
+    {
+        var now = time.GetUtcNow().AddSeconds(-30); // GitHub refuses a token from the future; clocks differ
+        var head = Base64Url.EncodeToString("""{"alg":"RS256","typ":"JWT"}"""u8);
+        var claims = Base64Url.EncodeToString(Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture,
+            $$"""{"iat":{{now.ToUnixTimeSeconds()}},"exp":{{(now + AppTokenLifetime).ToUnixTimeSeconds()}},"iss":"{{settings.AppId}}"}""")));
+        var signature = key.SignData(Encoding.ASCII.GetBytes($"{head}.{claims}"), HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+        return $"{head}.{claims}.{Base64Url.EncodeToString(signature)}";
+    }
+
+    public void Dispose()
+    {
+        _renewing.Dispose();
+        http.Dispose();
+        key.Dispose();
+    }
+
+    private async Task<string> InstallationTokenAsync(long installation, CancellationToken cancel)
+    {
+        await _renewing.WaitAsync(cancel);
+        try
+        {
+            if (_tokens.TryGetValue(installation, out var kept) && time.GetUtcNow() < kept.Expires - RenewBefore)
+                return kept.Token;
+            var answer = await SendAsync(HttpMethod.Post, string.Create(CultureInfo.InvariantCulture, $"app/installations/{installation}/access_tokens"),
+                SignAppToken(), null, GitHubJson.Default.InstallationToken, cancel);
+            _tokens[installation] = (answer!.Token, answer.ExpiresAt);
+            return answer.Token;
+        }
+        finally
+        {
+            _renewing.Release();
+        }
+    }
+
+    private async Task<TAnswer?> CallAsync<TRequest, TAnswer>(
+        long installation, HttpMethod method, string path, TRequest? body, JsonTypeInfo<TRequest> requestType, JsonTypeInfo<TAnswer> answerType, CancellationToken cancel)
+        where TRequest : class
+        where TAnswer : class
+    {
+        var content = body is null ? null : JsonSerializer.SerializeToUtf8Bytes(body, requestType);
+        return await SendAsync(method, path, await InstallationTokenAsync(installation, cancel), content, answerType, cancel);
+    }
+
+    private async Task<TAnswer?> SendAsync<TAnswer>(HttpMethod method, string path, string token, byte[]? content, JsonTypeInfo<TAnswer> answerType, CancellationToken cancel)
+        where TAnswer : class
+    {
+        using var request = new HttpRequestMessage(method, path);
+        request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
+        request.Headers.Accept.ParseAdd("application/vnd.github+json");
+        request.Headers.UserAgent.ParseAdd("mayfly-controller");
+        request.Headers.Add("X-GitHub-Api-Version", "2022-11-28");
+        if (content is not null)
+        {
+            request.Content = new ByteArrayContent(content);
+            request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
+        }
+
+        using var response = await http.SendAsync(request, cancel);
+        var body = await response.Content.ReadAsByteArrayAsync(cancel);
+        if (!response.IsSuccessStatusCode)
+            throw new GitHubException($"{method} {path}", response.StatusCode, MessageOf(body));
+        return body.Length == 0 ? null : JsonSerializer.Deserialize(body, answerType);
+    }
+
+    private static string MessageOf(byte[] body)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(body, GitHubJson.Default.GitHubError)?.Message ?? "";
+        }
+        catch (JsonException)
+        {
+            return "(no JSON)";
+        }
+    }
+}
+
+internal sealed record JitRequest(string Name, long RunnerGroupId, IReadOnlyList<string> Labels, string WorkFolder);
+
+internal sealed record JitAnswer(RunnerAnswer Runner, string EncodedJitConfig);
+
+internal sealed record RunnerAnswer(long Id, string Name);
+
+internal sealed record RunnerList(IReadOnlyList<RunnerAnswer> Runners);
+
+internal sealed record InstallationToken(string Token, DateTimeOffset ExpiresAt);
+
+internal sealed record GitHubError(string? Message);
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
+[JsonSerializable(typeof(JitRequest))]
+[JsonSerializable(typeof(JitAnswer))]
+[JsonSerializable(typeof(RunnerList))]
+[JsonSerializable(typeof(InstallationToken))]
+[JsonSerializable(typeof(GitHubError))]
+internal sealed partial class GitHubJson : JsonSerializerContext;

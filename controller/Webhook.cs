@@ -1,0 +1,56 @@
+using System.Diagnostics.Metrics;
+
+namespace Mayfly.Controller;
+
+/// <summary>POST /webhook: verify, store, answer. Nothing is answered with 202 that is not on the disk.</summary>
+internal sealed class Webhook(Store store, Inbox inbox, Settings settings, byte[] secret)
+{
+    private static readonly Meter Meter = new("Mayfly.Controller");
+    private static readonly Counter<long> Answered = Meter.CreateCounter<long>("mayfly.webhook.answers", description: "Webhook deliveries by what became of them");
+
+    public async Task HandleAsync(HttpContext context)
+    {
+        if (await ReadAsync(context.Request, settings.MaxBody, context.RequestAborted) is not { } body)
+        {
+            await AnswerAsync(context, new Refusal(413, "oversize", $"the body is larger than Mayfly:MaxBody, {settings.MaxBody} bytes"));
+            return;
+        }
+
+        var (delivery, refusal) = Delivery.Verify(context.Request.Headers, body, secret, settings);
+        if (delivery is null)
+        {
+            await AnswerAsync(context, refusal!);
+            return;
+        }
+
+        var isNew = store.Accept(delivery);
+        if (isNew)
+            inbox.Add(delivery.Id);
+        await AnswerAsync(context, new Refusal(202, isNew ? "accepted" : "known", isNew ? "stored" : "stored before"));
+    }
+
+    /// <summary>The whole body, or null if it is longer than allowed; then it is not read to its end.</summary>
+    private static async Task<byte[]?> ReadAsync(HttpRequest request, int most, CancellationToken cancel)
+    {
+        if (request.ContentLength > most)
+            return null;
+        using var body = new MemoryStream();
+        var buffer = new byte[16 * 1024];
+        for (int read; (read = await request.Body.ReadAsync(buffer, cancel)) > 0;)
+        {
+            if (body.Length + read > most)
+                return null;
+            body.Write(buffer, 0, read);
+        }
+
+        return body.ToArray();
+    }
+
+    private static async Task AnswerAsync(HttpContext context, Refusal answer)
+    {
+        Answered.Add(1, new KeyValuePair<string, object?>("outcome", answer.Code));
+        context.Response.StatusCode = answer.Status;
+        context.Response.ContentType = "text/plain; charset=utf-8";
+        await context.Response.WriteAsync($"{answer.Code}: {answer.Reason}\n", context.RequestAborted);
+    }
+}

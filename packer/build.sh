@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Builds the image: everything that ./build.sh --target=Image does after its programs are built. Runs as root.
+#   build.sh --agent=FILE --runner=DIR --runner-kind=stand-in|official --out=DIR --cache=DIR
+#            [--suite=bookworm] [--mirror=ADDRESS] [--packages=FILE]
+# The same inputs give the same bytes: no time, no name and no path of the building machine goes in.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+# All files bear this time. 2026-01-01; any constant would do.
+export SOURCE_DATE_EPOCH=1767225600 LC_ALL=C TZ=UTC
+umask 022
+
+suite=bookworm mirror='' packages=$here/packages/minimal.list agent='' runner='' runner_kind='' out='' cache=''
+for argument in "$@"; do
+  case $argument in
+    --agent=*) agent=${argument#*=} ;;
+    --runner=*) runner=${argument#*=} ;;
+    --runner-kind=*) runner_kind=${argument#*=} ;;
+    --out=*) out=${argument#*=} ;;
+    --cache=*) cache=${argument#*=} ;;
+    --suite=*) suite=${argument#*=} ;;
+    --mirror=*) mirror=${argument#*=} ;;
+    --packages=*) packages=${argument#*=} ;;
+    *) echo "unknown argument '$argument'" >&2; exit 64 ;;
+  esac
+done
+[[ -x $agent ]] || { echo "--agent='$agent' is not a program; build it with ./build.sh --target=Agent" >&2; exit 64; }
+[[ -n $out && -n $cache ]] || { echo "--out and --cache are required" >&2; exit 64; }
+mkdir -p "$out" "$cache"
+out=$(cd "$out" && pwd)
+work=$(mktemp -d "$cache/work.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+say() { echo "image: $*"; }
+
+# A tarball, as the official release comes in, is unpacked; a folder is taken as it is.
+if [[ -f $runner ]]; then
+  mkdir "$work/runner"
+  tar -C "$work/runner" -xf "$runner" --no-same-owner
+  runner=$work/runner
+fi
+[[ -x $runner/bin/Runner.Listener && -d $runner/externals ]] \
+  || { echo "--runner='$runner' has no bin/Runner.Listener and externals/: give the official layout, or its tarball" >&2; exit 64; }
+
+key=$(cat "$here/scripts/base.sh" "$packages" <(echo "$suite $mirror $SOURCE_DATE_EPOCH") | sha256sum | cut -c 1-16)
+base=$cache/base-$key
+if [[ ! -f $base/done ]]; then
+  say "Debian $suite and its kernel (about 40 s)"
+  "$here/scripts/base.sh" "$base" "$suite" "$packages" "$mirror"
+  touch "$base/done"
+fi
+
+say "root tree"
+"$here/scripts/root.sh" "$work/tree" "$base" "$here" "$agent" "$runner"
+say "read-only file system and hash tree"
+"$here/scripts/verity.sh" "$work/tree" "$out"
+say "initrd"
+"$here/scripts/initrd.sh" "$work/tree" "$here" "$out/initrd"
+cp "$base"/kernel/boot/vmlinuz-* "$out/vmlinuz"
+printf '%s %s' "$(sed 's/#.*//' "$here/kernel.cmdline" | awk NF | paste -s -d ' ')" "$(cat "$out/verity.cmdline")" > "$out/cmdline"
+say "bootable file and disk"
+"$here/scripts/disk.sh" "$out"
+
+digest() { sha256sum "$1" | cut -d ' ' -f 1; }
+value() { tr ' ' '\n' < "$out/verity.cmdline" | sed -n "s/^mayfly.$1=//p"; }
+runner_version=$("$runner/bin/Runner.Listener" --version 2>/dev/null || echo unknown)
+jq -n \
+  --arg roothash "$(value roothash)" --arg salt "$(value salt)" --argjson blocks "$(value blocks)" \
+  --arg disk "$(digest "$out/disk.raw")" --arg esp "$(cat "$out/esp.sha256")" --arg root "$(digest "$out/root.part")" --arg uki "$(digest "$out/mayfly.efi")" \
+  --argjson disk_bytes "$(stat -c %s "$out/disk.raw")" --argjson root_bytes "$(stat -c %s "$out/root.part")" --argjson initrd_bytes "$(stat -c %s "$out/initrd")" \
+  --arg agent "$(digest "$agent")" --arg runner_kind "$runner_kind" --arg runner_version "$runner_version" --arg listener "$(digest "$runner/bin/Runner.Listener")" \
+  --arg kernel "$(basename "$base"/kernel/lib/modules/*)" --arg suite "$suite" --argjson epoch "$SOURCE_DATE_EPOCH" --rawfile packages "$base/packages" \
+  '{rootHash: $roothash, salt: $salt, dataBlocks: $blocks,
+    sha256: {disk: $disk, esp: $esp, root: $root, uki: $uki, agent: $agent},
+    bytes: {disk: $disk_bytes, root: $root_bytes, initrd: $initrd_bytes},
+    runner: {kind: $runner_kind, version: $runner_version, listenerSha256: $listener},
+    kernel: $kernel, suite: $suite, sourceDateEpoch: $epoch,
+    packages: ($packages | split("\n") | map(select(. != "") | split("\t") | {name: .[0], version: .[1]}))}' > "$out/manifest.json"
+rm -f "$out/esp.sha256" "$out/verity.cmdline"
+say "root hash $(jq -r .rootHash "$out/manifest.json")"

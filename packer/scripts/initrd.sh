@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Packs the initrd: the agent as /init, the libraries it is linked against, and the kernel modules it loads.
+#   initrd.sh TREE PACKER_DIR OUT_FILE
+set -euo pipefail
+tree=$1 packer=$2 out=$3
+agent=$tree/usr/lib/mayfly/mayfly-agent
+libraries=$(echo "$tree"/usr/lib/*-linux-gnu)
+version=$(basename "$tree"/usr/lib/modules/*)
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+
+mkdir -p "$root"/{dev,proc,sys,run,root,scratch,sysroot,modules}
+mknod -m 600 "$root/dev/console" c 5 1
+install -m 0755 "$agent" "$root/init"
+
+# What the program needs by its own header: loader and libraries, from the image's tree and not from this machine.
+interpreter=$(readelf -l "$agent" | sed -n 's/.*interpreter: \(.*\)\].*/\1/p')
+mkdir -p "$root$(dirname "$interpreter")" "$root/usr/lib/$(basename "$libraries")"
+cp -L "$libraries/$(basename "$interpreter")" "$root$interpreter"
+readelf -d "$agent" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -v '^ld-linux' | while read -r library; do
+  cp -L "$libraries/$library" "$root/usr/lib/$(basename "$libraries")/"
+done
+ln -s usr/lib "$root/lib"
+
+sed 's/#.*//' "$packer/initrd.modules" | awk NF | while read -r module; do
+  # A processor's own implementation is missing on another architecture: that is no error, the generic one is built in.
+  modprobe -d "$tree" -S "$version" --show-depends "$module" 2>/dev/null | awk '$1 == "insmod" { print $2 }' || true
+done | awk '!seen[$0]++' | while read -r file; do
+  cp "$file" "$root/modules/"
+  basename "$file" >> "$root/modules/list"
+done
+for module in dm-verity dm-crypt erofs overlay; do
+  grep -qx "$module.ko.*" "$root/modules/list" || { echo "the kernel has no module $module" >&2; exit 1; }
+done
+
+find "$root" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+(cd "$root" && find . -mindepth 1 | LC_ALL=C sort | cpio -o -H newc --owner=0:0 --reproducible --quiet) | zstd -q -19 -T1 > "$out"

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Lays the root's tree out: Debian, the kernel's modules, our own files, the agent and the runner.
+#   root.sh TREE BASE_DIR PACKER_DIR AGENT RUNNER_DIR
+set -euo pipefail
+tree=$1 base=$2 packer=$3 agent=$4 runner=$5
+
+rm -rf "$tree"
+mkdir -p "$tree"
+tar -C "$tree" --numeric-owner -xf "$base/base.tar"
+
+version=$(basename "$base"/kernel/lib/modules/*)
+cp -a "$base/kernel/lib/modules" "$tree/usr/lib/"
+depmod -b "$tree" "$version"
+
+cp -a --no-preserve=ownership "$packer/rootfs/." "$tree/"
+chmod -R go-w "$tree/etc" "$tree/usr/lib/systemd"
+install -D -m 0755 "$agent" "$tree/usr/lib/mayfly/mayfly-agent"
+mkdir -p "$tree/opt/actions-runner"
+cp -a --no-preserve=ownership "$runner/bin" "$runner/externals" "$tree/opt/actions-runner/"
+chmod -R go-w "$tree/opt/actions-runner"
+chown -R 0:0 "$tree/opt/actions-runner" "$tree/usr/lib/mayfly" "$tree/etc/systemd" "$tree/etc/sysctl.d"
+
+# The one user beside root, without a password. By hand: useradd writes the day of its run into /etc/shadow.
+echo 'runner:x:1001:1001:GitHub Actions runner:/home/runner:/bin/bash' >> "$tree/etc/passwd"
+echo 'runner:x:1001:' >> "$tree/etc/group"
+echo 'runner:!:0::::::' >> "$tree/etc/shadow"
+echo 'runner:!::' >> "$tree/etc/gshadow"
+install -d -m 0700 -o 1001 -g 1001 "$tree/home/runner"
+echo mayfly > "$tree/etc/hostname"
+
+# systemd: what starts, and what never does.
+units=$tree/etc/systemd/system
+mkdir -p "$units/multi-user.target.wants" "$tree/etc/systemd/system-generators"
+ln -sf /usr/lib/systemd/system/multi-user.target "$units/default.target"
+for unit in mayfly-agent systemd-networkd systemd-resolved; do
+  ln -sf "/usr/lib/systemd/system/$unit.service" "$units/multi-user.target.wants/$unit.service"
+done
+while read -r unit; do
+  ln -sf /dev/null "$units/$unit"
+done < <(sed 's/#.*//' "$packer/masked-units" | awk NF)
+ln -sf /dev/null "$tree/etc/systemd/system-generators/systemd-getty-generator"
+ln -sf /run/systemd/resolve/resolv.conf "$tree/etc/resolv.conf"
+
+# Nothing of the building machine, and nothing that a first boot should make anew.
+: > "$tree/etc/machine-id"
+rm -rf "$tree"/var/lib/apt/lists/* "$tree"/var/cache/* "$tree"/var/log/* "$tree"/etc/apt/sources.list* "$tree"/etc/apt/apt.conf.d/99mmdebstrap
+rm -f "$tree"/etc/.pwd.lock "$tree"/etc/passwd- "$tree"/etc/group- "$tree"/etc/shadow- "$tree"/etc/gshadow- "$tree"/var/lib/dbus/machine-id
+rm -rf "$tree"/boot/* "$tree"/dev/* "$tree"/run/* "$tree"/tmp/* "$tree"/var/tmp/*
