@@ -8,7 +8,7 @@ namespace Mayfly.Agent;
 internal sealed class Runner : IAsyncDisposable
 {
     private const string Installed = "/opt/actions-runner";
-    private const string Root = "/run/mayfly/runner";
+    private const string Root = "/run/actions-runner"; // not below /run/mayfly, which none but root may enter
     private const string Work = "/var/lib/mayfly/work";
     private const int Interrupt = 2; // SIGINT
 

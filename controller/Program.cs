@@ -4,6 +4,7 @@ using Amazon.SecurityToken;
 using Amazon.SecurityToken.Model;
 using Mayfly.Aws;
 using Serilog;
+using Serilog.Events;
 
 namespace Mayfly.Controller;
 
@@ -65,8 +66,10 @@ internal static class Program
     private static async Task<WebApplication> BuildAsync(WebApplicationBuilder builder, Settings settings, Store store)
     {
         builder.Logging.ClearProviders();
-        builder.Logging.AddSerilog(new LoggerConfiguration().WriteTo.Console(formatProvider: System.Globalization.CultureInfo.InvariantCulture).CreateLogger(), dispose: true);
-        builder.Logging.AddFilter("Microsoft", LogLevel.Warning).AddFilter("Microsoft.Hosting.Lifetime", LogLevel.Information);
+        builder.Logging.AddSerilog(new LoggerConfiguration()
+            .MinimumLevel.Override("Microsoft", LogEventLevel.Warning)
+            .MinimumLevel.Override("Microsoft.Hosting.Lifetime", LogEventLevel.Information)
+            .WriteTo.Console(formatProvider: System.Globalization.CultureInfo.InvariantCulture).CreateLogger(), dispose: true);
         // A larger body is answered by the webhook itself, with its reason.
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Limits.MaxRequestBodySize = null);
         if (Environment.GetEnvironmentVariable("ASPNETCORE_URLS") is null)

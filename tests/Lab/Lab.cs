@@ -50,6 +50,7 @@ internal sealed class Lab : IAsyncDisposable
         Ec2 = new Ec2Service(Templates, Fleet);
         Ssm = new SsmService(options.Region, options.Account, Journal, options.Time);
         User = Keys.IssueLasting(new Principal("AIDALAB", $"arn:aws:iam::{options.Account}:user/mayfly", null));
+        Signatures = new SigV4(Keys, options.Time);
         _imds = new ImdsServer(options.Account, options.Region, Keys, Journal, options.Time);
         GitHub = new GitHubServer(options.GitHub, Journal, options.Time);
     }
@@ -62,6 +63,8 @@ internal sealed class Lab : IAsyncDisposable
 
     /// <summary>Keys for the controller and for people's own clients.</summary>
     public AccessKey User { get; }
+
+    public SigV4 Signatures { get; }
 
     public LaunchTemplates Templates { get; }
 
@@ -80,7 +83,7 @@ internal sealed class Lab : IAsyncDisposable
     public static async Task<Lab> StartAsync(LabOptions options)
     {
         var lab = new Lab(options);
-        var aws = new AwsServer(new SigV4(lab.Keys, options.Time), lab.Ec2, lab.Ssm, new StsService(lab.Keys, options.Account, options.Time));
+        var aws = new AwsServer(lab.Signatures, lab.Ec2, lab.Ssm, new StsService(lab.Keys, options.Account, options.Time));
         lab.AwsAddress = await lab.ListenAsync(aws.HandleAsync, options.AwsPort);
         lab.GitHubAddress = await lab.ListenAsync(lab.GitHub.HandleAsync, options.GitHubPort);
         lab.GitHub.PublicAddress = options.Inside is { } inside ? new Uri($"http://{inside}:{lab.GitHubAddress.Port}/") : lab.GitHubAddress;

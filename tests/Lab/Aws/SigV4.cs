@@ -17,6 +17,9 @@ internal sealed class SigV4(Keyring keys, TimeProvider time)
     private static readonly TimeSpan AllowedSkew = TimeSpan.FromMinutes(5);
     private string? _knownAuthority;
 
+    /// <summary>Other authorities that the lab is reached under.</summary>
+    public IList<string> AlsoKnownAs { get; } = [];
+
     /// <exception cref="AwsFault">Missing, incomplete, unknown key, expired, or not the right signature.</exception>
     public Signed Verify(HttpRequest request, byte[] body)
     {
@@ -78,6 +81,8 @@ internal sealed class SigV4(Keyring keys, TimeProvider time)
     private IEnumerable<string> Authorities(HttpRequest request)
     {
         yield return request.Host.Value ?? "";
+        foreach (var other in AlsoKnownAs)
+            yield return other;
         if (_knownAuthority is { } known)
             yield return known;
         if (request.Host.Host is not ("127.0.0.1" or "localhost"))

@@ -48,7 +48,7 @@ internal sealed class QemuMachine(Instance instance, QemuOptions options, TimePr
         _process = Process.Start(start) ?? throw new InvalidOperationException("unshare did not start");
         _ = await _process.StandardOutput.ReadLineAsync() ?? throw new InvalidOperationException("no network namespace: " + await _process.StandardError.ReadToEndAsync());
         if (options.WithNetwork)
-            await LayNetworkAsync(_process.Id);
+            await LabNetwork.JoinAsync(_process.Id, instance.Address, "mf" + instance.Id[^8..]);
         await _process.StandardInput.WriteLineAsync("go");
         _process.StandardInput.Close();
         _ = FollowAsync(_process);
@@ -105,31 +105,6 @@ internal sealed class QemuMachine(Instance instance, QemuOptions options, TimePr
         else
             arguments.AddRange(["-nic", "none"]);
         return arguments;
-    }
-
-    /// <summary>A veth pair joins the machine's namespace to the lab's; the machine's address is what EC2 said it has.</summary>
-    private async Task LayNetworkAsync(int processId)
-    {
-        var here = "mf" + instance.Id[^8..];
-        string[] there = ["/usr/bin/nsenter", $"--target={processId}", "--net", "ip"];
-        foreach (var command in (string[][])[
-            ["ip", "link", "add", here, "type", "veth", "peer", "name", "eth0", "netns", $"{processId}"],
-            ["ip", "link", "set", here, "up"],
-            ["ip", "route", "add", $"{instance.Address}/32", "dev", here],
-            [.. there, "link", "set", "lo", "up"],
-            [.. there, "addr", "add", $"{instance.Address}/32", "dev", "eth0"],
-            [.. there, "link", "set", "eth0", "up"],
-            [.. there, "route", "add", "default", "dev", "eth0"]])
-        {
-            var start = new ProcessStartInfo(command[0]) { RedirectStandardError = true };
-            foreach (var argument in command[1..])
-                start.ArgumentList.Add(argument);
-            using var process = Process.Start(start)!;
-            var error = await process.StandardError.ReadToEndAsync();
-            await process.WaitForExitAsync();
-            if (process.ExitCode != 0)
-                throw new InvalidOperationException($"{string.Join(' ', command)}: {error.Trim()}");
-        }
     }
 
     private async Task FollowAsync(Process process)

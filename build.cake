@@ -1,0 +1,260 @@
+// Everything that is built, run and tested here. ./build.sh alone lists the targets.
+using System.Diagnostics;
+using System.Security.Cryptography;
+using System.Threading;
+using System.Xml.Linq;
+
+var target = Argument("target", "Default");
+var runnerArgument = Argument("runner", "");
+var awsProxy = Argument("aws-proxy", "");
+var mirror = Argument("mirror", "");
+
+var root = System.IO.Path.GetFullPath(".");
+var artifacts = System.IO.Path.Combine(root, "artifacts");
+var logs = System.IO.Path.Combine(artifacts, "logs");
+string Artifact(params string[] path) => System.IO.Path.Combine([artifacts, .. path]);
+
+// Debian packages that the build, the virtual machine and the tests call, by the program that has to be there.
+var tools = new (string Package, string Proof)[]
+{
+    ("mmdebstrap", "/usr/bin/mmdebstrap"), ("erofs-utils", "/usr/bin/mkfs.erofs"), ("cryptsetup-bin", "/usr/sbin/veritysetup"),
+    ("kmod", "/usr/sbin/depmod"), ("cpio", "/usr/bin/cpio"), ("zstd", "/usr/bin/zstd"), ("binutils", "/usr/bin/objcopy"),
+    ("systemd-boot-efi", "/usr/lib/systemd/boot/efi"), ("dosfstools", "/usr/sbin/mkfs.vfat"), ("mtools", "/usr/bin/mcopy"), ("gdisk", "/usr/sbin/sgdisk"),
+    ("jq", "/usr/bin/jq"), ("qemu-system-x86", "/usr/bin/qemu-system-x86_64"), ("ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd"),
+    ("iproute2", "/usr/bin/ip"), ("clang", "/usr/bin/clang"), ("zlib1g-dev", "/usr/include/zlib.h"), ("libsqlite3-0", "/usr/share/doc/libsqlite3-0"),
+};
+
+void Say(string text) => Information("{0}", text);
+
+// Runs a program; its output goes to artifacts/logs/STEP.log and, if asked for, to the screen. A failure prints the log's end.
+void Run(string step, string program, IEnumerable<string> arguments, bool show = false, Func<string, bool> showLine = null)
+{
+    EnsureDirectoryExists(logs);
+    var log = System.IO.Path.Combine(logs, step + ".log");
+    var start = new ProcessStartInfo(program) { RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = root };
+    foreach (var argument in arguments)
+        start.ArgumentList.Add(argument);
+    using var writer = new StreamWriter(log) { AutoFlush = true };
+    void Write(string line)
+    {
+        if (line == null)
+            return;
+        lock (writer)
+        {
+            writer.WriteLine(line);
+            if (show || (showLine?.Invoke(line) ?? false))
+                Say(line);
+        }
+    }
+    using var process = Process.Start(start);
+    process.OutputDataReceived += (_, e) => Write(e.Data);
+    process.ErrorDataReceived += (_, e) => Write(e.Data);
+    process.BeginOutputReadLine();
+    process.BeginErrorReadLine();
+    process.WaitForExit();
+    if (process.ExitCode == 0)
+        return;
+    writer.Dispose();
+    if (!show)
+        foreach (var line in System.IO.File.ReadLines(log).TakeLast(30))
+            Error("{0}", line);
+    throw new CakeException($"{step}: {program} exited with {process.ExitCode}; its whole output is in {System.IO.Path.GetRelativePath(root, log)}");
+}
+
+// As root: directly, or with sudo.
+(string Program, IEnumerable<string> Arguments) AsRoot(string program, IEnumerable<string> arguments) =>
+    Environment.UserName == "root" ? (program, arguments) : ("sudo", new[] { program }.Concat(arguments));
+
+// Does a step only if one of its inputs is another than at its last success.
+void Once(string step, IEnumerable<string> inputs, string output, Action act)
+{
+    using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+    foreach (var input in inputs)
+    {
+        hash.AppendData(System.Text.Encoding.UTF8.GetBytes(input + "\n"));
+        var files = System.IO.File.Exists(input) ? new[] { input }
+            : System.IO.Directory.Exists(input) ? System.IO.Directory.GetFiles(input, "*", SearchOption.AllDirectories) : Array.Empty<string>();
+        foreach (var file in files.Where(f => !f.Contains("/obj/") && (!f.Contains("/bin/") || f.StartsWith(artifacts)) && !f.Contains("/TestResults/")).OrderBy(f => f, StringComparer.Ordinal))
+        {
+            hash.AppendData(System.Text.Encoding.UTF8.GetBytes(file));
+            hash.AppendData(System.IO.File.ReadAllBytes(file));
+        }
+    }
+    var now = Convert.ToHexString(hash.GetHashAndReset());
+    var stamp = Artifact("stamps", step);
+    if (System.IO.File.Exists(stamp) && System.IO.File.ReadAllText(stamp) == now && (System.IO.File.Exists(output) || System.IO.Directory.Exists(output)))
+    {
+        Say($"{step}: nothing has changed");
+        return;
+    }
+    Say($"{step} ...");
+    var clock = Stopwatch.StartNew();
+    act();
+    EnsureDirectoryExists(Artifact("stamps"));
+    System.IO.File.WriteAllText(stamp, now);
+    Say($"{step}: {clock.Elapsed.TotalSeconds:F1} s");
+}
+
+string[] Sources(params string[] folders) =>
+[
+    .. folders.Select(f => System.IO.Path.Combine(root, f)), .. new[] { "Directory.Build.props", "Directory.Packages.props", "NativeAOT.props", "BannedSymbols.txt", ".editorconfig", "global.json" }
+        .Select(f => System.IO.Path.Combine(root, f)),
+];
+
+void PublishNative(string step, string project, string output)
+{
+    CleanDirectory(output);
+    Run(step, "dotnet", ["msbuild", project, "-t:PublishNative", $"-p:NativeOutput={output}", "-v:minimal", "-nologo", "-nodeReuse:false"], showLine: line => line.Contains("native link"));
+    DeleteFiles(output + "/*.pdb");
+    DeleteFiles(output + "/*.dbg");
+}
+
+void Publish(string step, string project, string output)
+{
+    CleanDirectory(output);
+    Run(step, "dotnet", ["publish", project, "-c", "Release", "-o", output, "-v:quiet", "-nologo", "-nodeReuse:false"]);
+}
+
+Task("Default")
+    .Description("List the targets")
+    .Does(() =>
+    {
+        foreach (var task in Tasks)
+            Console.WriteLine($"  ./build.sh --target={task.Name,-11} {task.Description}");
+    });
+
+Task("Tools")
+    .Description("Install the Debian packages that are missing")
+    .Does(() =>
+    {
+        var missing = tools.Where(t => !System.IO.File.Exists(t.Proof) && !System.IO.Directory.Exists(t.Proof)).Select(t => t.Package).ToArray();
+        if (missing.Length == 0)
+            return;
+        if (!System.IO.File.Exists("/usr/bin/apt-get"))
+            throw new CakeException($"not a Debian machine: install the programs of these packages by hand: {string.Join(", ", missing)}");
+        Say($"installing {string.Join(", ", missing)}");
+        var (program, update) = AsRoot("apt-get", ["update", "-qq"]);
+        Run("apt-update", program, update);
+        var (_, install) = AsRoot("env", ["DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-qq", "--no-install-recommends", .. missing]);
+        Run("apt-install", Environment.UserName == "root" ? "env" : "sudo", install);
+    });
+
+Task("Agent")
+    .Description("Link the agent natively")
+    .IsDependentOn("Tools")
+    .Does(() => Once("agent", Sources("agent"), Artifact("agent", "mayfly-agent"), () => PublishNative("agent", "agent/Agent.csproj", Artifact("agent"))));
+
+Task("Runner")
+    .Description("Link the stand-in for the official runner, laid out like it")
+    .IsDependentOn("Tools")
+    .Does(() => Once("runner", Sources("tests/Runner"), Artifact("runner", "bin", "Runner.Listener"), () =>
+    {
+        PublishNative("runner", "tests/Runner/Runner.csproj", Artifact("runner", "bin"));
+        EnsureDirectoryExists(Artifact("runner", "externals"));
+        System.IO.File.WriteAllText(Artifact("runner", "externals", "README"), "The official runner keeps its copies of Node.js here; the stand-in needs none.\n");
+    }));
+
+Task("Controller")
+    .Description("Publish the controller")
+    .Does(() => Once("controller", Sources("controller", "agent/Contract", "agent/Aws"), Artifact("controller", "mayfly-controller"), () => Publish("controller", "controller/Controller.csproj", Artifact("controller"))));
+
+Task("Lab")
+    .Description("Publish the lab: GitHub and AWS on this machine")
+    .Does(() => Once("lab", Sources("tests/Lab", "agent/Contract", "controller/deploy"), Artifact("lab", "mayfly-lab.dll"), () => Publish("lab", "tests/Lab/Lab.csproj", Artifact("lab"))));
+
+Task("Image")
+    .Description("Build the image; --runner=FOLDER|TARBALL takes an official runner, --mirror=ADDRESS another Debian mirror")
+    .IsDependentOn("Agent")
+    .IsDependentOn("Runner")
+    .Does(() =>
+    {
+        var runner = runnerArgument.Length > 0 ? System.IO.Path.GetFullPath(runnerArgument) : Artifact("runner");
+        var kind = runnerArgument.Length > 0 ? "official" : "stand-in";
+        Once("image", [System.IO.Path.Combine(root, "packer"), Artifact("agent"), runner, kind, mirror], Artifact("image", "manifest.json"), () =>
+        {
+            var (program, arguments) = AsRoot(System.IO.Path.Combine(root, "packer", "build.sh"),
+                [$"--agent={Artifact("agent", "mayfly-agent")}", $"--runner={runner}", $"--runner-kind={kind}", $"--out={Artifact("image")}", $"--cache={Artifact("cache")}", $"--mirror={mirror}"]);
+            Run("image", program, arguments, showLine: line => line.StartsWith("image: "));
+        });
+    });
+
+Task("Demo")
+    .Description("Run one job from end to end on a virtual machine; --aws-proxy=COMMAND puts a checking proxy before AWS")
+    .IsDependentOn("Image")
+    .IsDependentOn("Controller")
+    .IsDependentOn("Lab")
+    .Does(() =>
+    {
+        CleanDirectory(Artifact("demo"));
+        // A namespace of its own for network and processes: nothing else is reached, and nothing stays behind.
+        var (program, arguments) = AsRoot("unshare", ["--net", "--pid", "--fork", "--kill-child", "--mount-proc", "dotnet", Artifact("lab", "mayfly-lab.dll"), "demo",
+            $"--image={Artifact("image")}", $"--controller={Artifact("controller", "mayfly-controller")}", $"--out={Artifact("demo")}", .. awsProxy.Length > 0 ? new[] { $"--aws-proxy={awsProxy}" } : []]);
+        Run("demo", program, arguments, show: true);
+    });
+
+Task("Test")
+    .Description("Build everything and pass all tests, those in virtual machines included")
+    .IsDependentOn("Image")
+    .IsDependentOn("Controller")
+    .IsDependentOn("Lab")
+    .Does(() =>
+    {
+        var results = Artifact("test-results");
+        CleanDirectory(results);
+        var broken = new List<string>();
+        foreach (var project in new[] { "Agent.Tests", "Controller.Tests", "Lab.Tests", "Machine.Tests" })
+        {
+            Say($"{project} ...");
+            var clock = Stopwatch.StartNew();
+            try
+            {
+                Run($"test-{project}", "dotnet", ["test", $"tests/{project}", "-c", "Release", "--nologo", "-v:quiet", "-nodeReuse:false", "--logger", $"trx;LogFileName={project}.trx", "--results-directory", results]);
+            }
+            catch (CakeException e)
+            {
+                broken.Add(e.Message);
+            }
+            Say($"{project}: {clock.Elapsed.TotalSeconds:F0} s");
+        }
+
+        XNamespace trx = "http://microsoft.com/schemas/VisualStudio/TeamTest/2010";
+        var outcomes = System.IO.Directory.GetFiles(results, "*.trx").SelectMany(f => XDocument.Load(f).Descendants(trx + "UnitTestResult"))
+            .Select(r => (Name: (string)r.Attribute("testName"), Outcome: (string)r.Attribute("outcome"), Message: r.Descendants(trx + "Message").FirstOrDefault()?.Value ?? r.Descendants(trx + "StdOut").FirstOrDefault()?.Value ?? ""))
+            .ToList();
+        foreach (var (name, _, why) in outcomes.Where(o => o.Outcome == "NotExecuted"))
+            Warning("{0}", $"SKIPPED {name}: {why.Trim()}");
+        foreach (var (name, _, why) in outcomes.Where(o => o.Outcome == "Failed"))
+            Error("{0}", $"FAILED {name}: {why.Trim()}");
+        var failed = outcomes.Count(o => o.Outcome == "Failed");
+        foreach (var message in broken)
+            Error("{0}", message);
+        // A project that could not even run counts as one failure.
+        if (failed < broken.Count)
+            failed = broken.Count;
+        var passed = outcomes.Count(o => o.Outcome == "Passed");
+        summary = $"{passed} passed, {failed} failed, {outcomes.Count(o => o.Outcome == "NotExecuted")} skipped";
+        if (failed > 0 || passed == 0)
+            throw new CakeException("tests failed");
+    });
+
+Task("Clean")
+    .Description("Delete everything that was built")
+    .Does(() =>
+    {
+        foreach (var folder in System.IO.Directory.GetDirectories(root, "obj", SearchOption.AllDirectories).Concat(System.IO.Directory.GetDirectories(root, "bin", SearchOption.AllDirectories)).Append(artifacts))
+            if (System.IO.Directory.Exists(folder))
+                DeleteDirectory(folder, new DeleteDirectorySettings { Recursive = true, Force = true });
+    });
+
+string summary = null;
+
+try
+{
+    RunTarget(target);
+}
+finally
+{
+    // The counts are the last line, whatever else was printed.
+    if (summary != null)
+        Console.WriteLine(summary);
+}

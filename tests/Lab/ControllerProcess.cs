@@ -1,0 +1,129 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+
+namespace Mayfly.Lab;
+
+/// <summary>The published controller as users start it, pointed at the lab by its own settings and the standard variables.</summary>
+internal sealed class ControllerProcess : IAsyncDisposable
+{
+    private static readonly TimeSpan StartLimit = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan StopLimit = TimeSpan.FromSeconds(20);
+
+    private readonly Process _process;
+    private readonly Task _log;
+
+    private ControllerProcess(Process process, Uri address, Task log) => (_process, Address, _log) = (process, address, log);
+
+    public Uri Address { get; }
+
+    public int ProcessId => _process.Id;
+
+    /// <param name="program">A program, or a <c>.dll</c> for dotnet.</param>
+    /// <param name="aws">AWS's address, if not the lab's own.</param>
+    /// <param name="onLine">Called for each line of its log.</param>
+    public static async Task<ControllerProcess> StartAsync(
+        Lab lab, string program, string folder, Uri? aws, Action<string> onLine, IReadOnlyDictionary<string, string>? settings = null)
+    {
+        Directory.CreateDirectory(folder);
+        var files = new Dictionary<string, string>
+        {
+            ["app.pem"] = lab.GitHub.Options.AppKey.ExportRSAPrivateKeyPem(),
+            ["webhook.secret"] = lab.GitHub.Options.WebhookSecret,
+            ["credentials"] = $"[default]\naws_access_key_id={lab.User.Id}\naws_secret_access_key={lab.User.Secret}\n",
+        };
+        foreach (var (name, content) in files)
+            await File.WriteAllTextAsync(Path.Combine(folder, name), content);
+
+        var address = new Uri($"http://127.0.0.1:{FreePort()}/");
+        var start = new ProcessStartInfo(program.EndsWith(".dll", StringComparison.Ordinal) ? "dotnet" : program) { RedirectStandardOutput = true, RedirectStandardError = true };
+        if (start.FileName == "dotnet")
+            start.ArgumentList.Add(program);
+        var endpoint = (aws ?? lab.AwsAddress).AbsoluteUri.TrimEnd('/');
+        foreach (var (name, value) in new Dictionary<string, string>
+        {
+            ["ASPNETCORE_URLS"] = address.AbsoluteUri,
+            ["AWS_REGION"] = lab.Options.Region,
+            ["AWS_SHARED_CREDENTIALS_FILE"] = Path.Combine(folder, "credentials"),
+            ["AWS_ENDPOINT_URL_EC2"] = endpoint,
+            ["AWS_ENDPOINT_URL_SSM"] = endpoint,
+            ["AWS_ENDPOINT_URL_STS"] = endpoint,
+            ["Mayfly__GitHub__Api"] = lab.GitHubAddress.AbsoluteUri,
+            ["Mayfly__GitHub__AppId"] = $"{lab.GitHub.Options.AppId}",
+            ["Mayfly__GitHub__PrivateKeyFile"] = Path.Combine(folder, "app.pem"),
+            ["Mayfly__GitHub__WebhookSecretFile"] = Path.Combine(folder, "webhook.secret"),
+            ["Mayfly__GitHub__Installations"] = $"{lab.GitHub.Options.InstallationId}",
+            ["Mayfly__GitHub__Repositories"] = lab.GitHub.Options.FullName,
+            ["Mayfly__Database"] = Path.Combine(folder, "controller.db"),
+            ["Mayfly__LookEvery"] = "1",
+        }.Concat(settings ?? new Dictionary<string, string>()))
+        {
+            start.Environment[name] = value;
+        }
+
+        var process = Process.Start(start) ?? throw new InvalidOperationException($"{program} did not start");
+        var log = Task.WhenAll(FollowAsync(process.StandardOutput, onLine), FollowAsync(process.StandardError, onLine));
+        var controller = new ControllerProcess(process, address, log);
+        await controller.WaitUntilAliveAsync();
+        lab.GitHub.Webhooks.Target = new Uri(address, "webhook");
+        return controller;
+    }
+
+    /// <summary>As a crash ends it: no signal handler runs.</summary>
+    public async Task KillAsync()
+    {
+        _process.Kill();
+        await _process.WaitForExitAsync();
+        await _log;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (!_process.HasExited)
+        {
+            using var term = Process.Start("kill", ["-TERM", $"{_process.Id}"]);
+            try
+            {
+                await _process.WaitForExitAsync().WaitAsync(StopLimit);
+            }
+            catch (TimeoutException)
+            {
+                _process.Kill();
+            }
+        }
+
+        await _log;
+        _process.Dispose();
+    }
+
+    private async Task WaitUntilAliveAsync()
+    {
+        using var http = new HttpClient();
+        using var limit = new CancellationTokenSource(StartLimit);
+        while (true)
+        {
+            try
+            {
+                await http.GetStringAsync(new Uri(Address, "healthz"), limit.Token);
+                return;
+            }
+            catch (HttpRequestException) when (!_process.HasExited)
+            {
+                await Task.Delay(TimeSpan.FromMilliseconds(50), TimeProvider.System, limit.Token);
+            }
+        }
+    }
+
+    private static async Task FollowAsync(StreamReader reader, Action<string> onLine)
+    {
+        while (await reader.ReadLineAsync() is { } line)
+            onLine(line);
+    }
+
+    private static int FreePort()
+    {
+        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        return ((IPEndPoint)socket.LocalEndPoint!).Port;
+    }
+}
