@@ -14,6 +14,9 @@ internal sealed record QemuOptions(string DiskImage, string Environment, string 
 {
     /// <summary>Called for each line on the console, as it is written.</summary>
     public Action<Instance, string>? OnConsoleLine { get; init; }
+
+    /// <summary>Called with the file of each empty volume before the machine starts.</summary>
+    public Action<string>? PrepareVolume { get; init; }
 }
 
 /// <summary>
@@ -97,6 +100,7 @@ internal sealed class QemuMachine(Instance instance, QemuOptions options, TimePr
             var path = Path.Combine(options.Folder, $"{instance.Id}.{volume}.raw");
             using (var file = File.Create(path))
                 file.SetLength((long)device.SizeGiB << 30);
+            options.PrepareVolume?.Invoke(path);
             arguments.AddRange(["-drive", $"id=d{volume},if=none,format=raw,discard=unmap,file={path}", "-device", $"nvme,drive=d{volume},serial=vol{volume}{instance.Id[3..]}"]);
         }
 

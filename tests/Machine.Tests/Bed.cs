@@ -1,0 +1,99 @@
+using System.Collections.Concurrent;
+using Mayfly.Contract;
+using Mayfly.Lab;
+using Mayfly.Lab.Aws;
+using Mayfly.Lab.Ec2;
+using Mayfly.Lab.Machines;
+using Xunit;
+
+[assembly: CollectionBehavior(DisableTestParallelization = true)] // two emulated machines at once take twice as long each
+
+namespace Mayfly.Machine.Tests;
+
+/// <summary>A lab whose instances are the built image in virtual machines.</summary>
+internal sealed class Bed : IAsyncDisposable
+{
+    /// <summary>A machine is up in 20 s where nothing else runs; CI's may be ten times slower.</summary>
+    public static readonly TimeSpan Limit = TimeSpan.FromMinutes(4);
+
+    private const string ImageId = "ami-0123456789abcdef0";
+    private static bool s_networkLaid;
+
+    private readonly string _folder = Directory.CreateTempSubdirectory("mayfly-bed-").FullName;
+    private readonly ConcurrentQueue<string> _console = new();
+
+    private Bed()
+    {
+    }
+
+    public Lab.Lab Lab { get; private set; } = null!;
+
+    public string Folder => _folder;
+
+    /// <summary>All that the machines wrote to their serial consoles.</summary>
+    public IReadOnlyList<string> Console => [.. _console];
+
+    public ConsoleEnding? Ending => Console.Select(ConsoleLine.ParseEnding).LastOrDefault(e => e is not null);
+
+    public static async Task<Bed> MakeAsync(string? disk = null, Action<string>? prepareVolume = null)
+    {
+        if (File.ReadLines("/proc/net/dev").Skip(2).Count() > 1)
+            Assert.Skip("virtual machines need a network namespace of their own: run ./build.sh --target=Test");
+        if (!s_networkLaid)
+            await LabNetwork.LayAsync();
+        s_networkLaid = true;
+        var bed = new Bed();
+        disk ??= Built.Image;
+        bed.Lab = await Mayfly.Lab.Lab.StartAsync(new LabOptions
+        {
+            Inside = LabNetwork.Inside,
+            Imds = LabNetwork.Metadata,
+            Machine = (lab, instance) => new QemuMachine(instance, new QemuOptions(disk,
+                $"AWS_ENDPOINT_URL_SSM=http://{LabNetwork.Inside}:{lab.AwsAddress.Port}\n", bed._folder, Limit)
+            {
+                OnConsoleLine = bed.OnConsoleLine,
+                PrepareVolume = prepareVolume,
+            }, TimeProvider.System),
+        });
+        bed.Lab.Templates.Load(Mayfly.Lab.Demo.LaunchTemplate, ImageId);
+        return bed;
+    }
+
+    /// <summary>Launches a machine without a controller; parameters as RunInstances takes them.</summary>
+    public Instance Launch(params (string Name, string Value)[] parameters)
+    {
+        var query = new Dictionary<string, string> { ["MinCount"] = "1", ["MaxCount"] = "1", ["LaunchTemplate.LaunchTemplateName"] = "mayfly" };
+        foreach (var (name, value) in parameters)
+            query[name] = value;
+        _ = Lab.Fleet.RunInstances(new QueryInput(query));
+        return Lab.Fleet.Instances.Single();
+    }
+
+    /// <summary>Stores a parameter as the controller would.</summary>
+    public async Task StoreAsync(Instance instance, string envelope)
+    {
+        var credentials = new Amazon.Runtime.BasicAWSCredentials(Lab.User.Id, Lab.User.Secret);
+        Environment.SetEnvironmentVariable("AWS_ENDPOINT_URL_SSM", Lab.AwsAddress.AbsoluteUri);
+        using var connection = Aws.AwsConnection.To("ssm", Lab.Options.Region, credentials, TimeSpan.FromSeconds(10), TimeProvider.System);
+        await new Aws.SsmClient(connection).PutSecureStringAsync(ConfigParameter.NameFor(instance.Id), envelope,
+            new Dictionary<string, string> { [ConfigParameter.InstanceTag] = instance.Arn }, CancellationToken.None);
+    }
+
+    public Task<LabEvent> WaitForAsync(string source, string name) =>
+        Lab.Journal.WaitForAsync(e => e.Source == source && e.Name == name, Limit, TestContext.Current.CancellationToken);
+
+    public async ValueTask DisposeAsync()
+    {
+        var alive = Lab.Fleet.Instances.Select(i => i.Machine!.Ended).ToList();
+        await Lab.DisposeAsync();
+        await Task.WhenAll(alive);
+        Directory.Delete(_folder, recursive: true);
+    }
+
+    private void OnConsoleLine(Instance instance, string line)
+    {
+        _console.Enqueue(line);
+        if (ConsoleLine.ParseEvent(line) is { } e)
+            Lab.Journal.Record("console", e.Name, instance.Id, e.Detail);
+    }
+}
