@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 
@@ -15,179 +14,202 @@ internal sealed class Broker(GitHubOptions options, RunnerRegistry runners, Jobs
 
     private static readonly TimeSpan Lock = TimeSpan.FromMinutes(10);
 
-    /// <summary>What the jobs' steps printed, by job id, as it was uploaded.</summary>
-    public ConcurrentDictionary<long, string> Logs { get; } = new();
+    private readonly RunnerTokens _tokens = new(time);
+
+    public Results Results { get; } = new(jobs);
+
+    /// <summary>Oldest release that is given jobs; an older one connects, listens, and is given none.</summary>
+    public Version? OldestVersion { get; set; }
 
     public async Task<bool> HandleAsync(HttpContext context, Uri server)
     {
         var path = context.Request.Path.Value ?? "";
         switch (context.Request.Method, path)
         {
-            case ("POST", "/_apis/oauth2/token"):
-                await IssueTokenAsync(context);
+            case ("POST", _) when path.StartsWith("/_apis/oauth2/token/", StringComparison.Ordinal):
+                await IssueTokenAsync(context, path.Split('/')[^1], server);
                 return true;
             case ("POST", "/broker/session"):
-                await CreateSessionAsync(context, RunnerOf(context));
+                await CreateSessionAsync(context, RegisteredOf(context));
                 return true;
             case ("GET", "/broker/message"):
                 await NextMessageAsync(context, RunnerOf(context), server);
                 return true;
             case ("POST", "/broker/acknowledge"):
-                _ = RunnerOf(context);
-                await AnswerAsync(context, []);
+                await AcknowledgeAsync(context, RunnerOf(context));
                 return true;
             case ("DELETE", "/broker/session"):
                 RunnerOf(context).Session = null;
-                await AnswerAsync(context, []);
+                context.Response.StatusCode = 204;
                 return true;
             case ("POST", "/run/acquirejob"):
-                await AcquireAsync(context, RunnerOf(context), server);
+                await AcquireAsync(context, RegisteredOf(context), server);
                 return true;
             case ("POST", "/run/renewjob"):
-                await RenewAsync(context, RunnerOf(context));
+                await RenewAsync(context);
                 return true;
             case ("POST", "/run/completejob"):
-                await CompleteAsync(context, RunnerOf(context));
+                await CompleteAsync(context);
                 return true;
             default:
-                return await HandleResultsAsync(context, path, server);
+                return await Results.HandleAsync(context, server);
         }
     }
 
-    private async Task IssueTokenAsync(HttpContext context)
+    private async Task IssueTokenAsync(HttpContext context, string client, Uri server)
     {
         var form = await context.Request.ReadFormAsync(context.RequestAborted);
-        if (form["grant_type"] != "client_credentials" || form["client_assertion_type"] != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-            throw new GitHubFault(400, "grant_type client_credentials with a JWT assertion is wanted");
-        var assertion = form["client_assertion"].ToString();
-        var runner = runners.All.FirstOrDefault(r => Jwt.Verify(assertion, r.Key) is { } claims && (string?)claims["sub"] == $"{r.ClientId}"
-            && (long?)claims["exp"] > time.GetUtcNow().ToUnixTimeSeconds())
-            ?? throw new GitHubFault(401, "The assertion is not signed by a registered runner");
-        runner.AccessToken = Convert.ToHexStringLower(System.Security.Cryptography.RandomNumberGenerator.GetBytes(24));
+        var runner = runners.All.FirstOrDefault(r => $"{r.ClientId}" == client);
+        var refusal = runner is null ? $"Registration {client} was not found."
+            : form["grant_type"] != "client_credentials" || form["client_assertion_type"] != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+                ? "grant_type client_credentials with a JWT assertion is wanted"
+                : _tokens.Refusal(form["client_assertion"].ToString(), runner, runner.AuthorizationUrl(server));
+        if (refusal is not null)
+        {
+            // By this error the runner knows that its registration is gone.
+            context.Response.StatusCode = 400;
+            await AnswerAsync(context, new JsonObject { ["error"] = "invalid_client", ["error_description"] = refusal });
+            return;
+        }
+
+        runner!.AccessToken = _tokens.Issue(new JsonObject { ["sub"] = client });
         await AnswerAsync(context, new JsonObject { ["access_token"] = runner.AccessToken, ["token_type"] = "bearer", ["expires_in"] = 3000 });
     }
 
     private static async Task CreateSessionAsync(HttpContext context, Runner runner)
     {
+        var request = await ReadAsync(context);
         if (runner.Session is not null)
-            throw new GitHubFault(409, "The runner already has a session");
+            throw new RunnerFailure(409, RunnerFailure.BrokerService, "SessionConflict", $"The runner {runner.Name} already has an active session");
         runner.Session = Guid.NewGuid();
-        await AnswerAsync(context, new JsonObject
-        {
-            ["sessionId"] = $"{runner.Session}", ["ownerName"] = runner.Name, ["useFipsEncryption"] = false,
-            ["agent"] = new JsonObject { ["id"] = runner.Id, ["name"] = runner.Name, ["version"] = "2.336.0", ["status"] = 0 },
-        });
+        request["sessionId"] = $"{runner.Session}";
+        context.Response.StatusCode = 201;
+        await AnswerAsync(context, request);
     }
 
     private async Task NextMessageAsync(HttpContext context, Runner runner, Uri server)
     {
-        if ($"{runner.Session}" != context.Request.Query["sessionId"])
-            throw new GitHubFault(404, "No such session");
+        var query = context.Request.Query;
+        if (runner.Session is null || $"{runner.Session}" != query["sessionId"])
+            throw new RunnerFailure(404, RunnerFailure.BrokerService, "SessionNotFound", "No such session");
         if (!runner.Listened)
         {
             runner.Listened = true;
-            journal.Record("github", "runner listening", runner.Name, context.Request.Query["runnerVersion"].ToString());
+            journal.Record("github", "runner listening", runner.Name, query["runnerVersion"].ToString());
         }
 
-        if (runner.Job is null && jobs.Offer(runner) is { } offered)
+        var version = Version.TryParse(query["runnerVersion"].ToString(), out var given) ? given : null;
+        var mayTakeJob = query["status"] != "Busy" && runner.Job is null && (OldestVersion is null || version >= OldestVersion);
+        using var hold = new CancellationTokenSource(LongPoll, time);
+        while (!hold.IsCancellationRequested)
         {
-            await AnswerAsync(context, MessageOf("RunnerJobRequest", new JsonObject
+            var change = jobs.NextChange;
+            // After its job a runner is unregistered and still has a session to close: it is told nothing more.
+            if (runner is { IsRemoved: true, Job: null })
+                throw new RunnerFailure(404, RunnerFailure.BrokerService, "RunnerNotFound", "Runner not found");
+            if (runner.Job is { CancelRequested: true, CancelDelivered: false } cancelled)
             {
-                ["id"] = offered.MessageId, ["runner_request_id"] = offered.MessageId,
-                ["run_service_url"] = new Uri(server, "run/").AbsoluteUri, ["should_acknowledge"] = true, ["billing_owner_id"] = "1",
-            }));
-            return;
+                cancelled.CancelDelivered = true;
+                await AnswerAsync(context, MessageOf("JobCancellation", new JsonObject { ["jobId"] = $"{cancelled.JobGuid}", ["timeout"] = "00:05:00" }));
+                return;
+            }
+
+            if (mayTakeJob && jobs.Offer(runner) is { } offered)
+            {
+                await AnswerAsync(context, MessageOf("RunnerJobRequest", new JsonObject
+                {
+                    ["id"] = offered.MessageId, ["runner_request_id"] = offered.MessageId,
+                    ["run_service_url"] = new Uri(server, "run/").AbsoluteUri, ["should_acknowledge"] = true, ["billing_owner_id"] = "O_lab",
+                }));
+                return;
+            }
+
+            // A second at a time, since an offer to another runner lapses without a change.
+            await jobs.IsWithinAsync(change, TimeSpan.FromSeconds(1), context.RequestAborted);
         }
 
-        if (runner.Job is { CancelRequested: true } cancelled)
-        {
-            await AnswerAsync(context, MessageOf("JobCancellation", new JsonObject { ["jobId"] = $"{cancelled.JobGuid}", ["timeout"] = "00:05:00" }));
-            return;
-        }
-
-        await jobs.ChangedWithinAsync(LongPoll, context.RequestAborted);
         context.Response.StatusCode = 202;
+    }
+
+    private async Task AcknowledgeAsync(HttpContext context, Runner runner)
+    {
+        var id = (await ReadAsync(context))["runnerRequestId"]?.ToString();
+        if (!jobs.All.Any(j => j.MessageId == id && j.OfferedTo == runner))
+            throw new RunnerFailure(404, RunnerFailure.BrokerService, "AcknowledgeJobNotFound", "Assigned job no longer exists");
+        await AnswerAsync(context, []);
     }
 
     private async Task AcquireAsync(HttpContext context, Runner runner, Uri server)
     {
         var request = await ReadAsync(context);
-        var job = jobs.Acquire(runner, (string?)request["jobMessageId"] ?? "");
+        var job = jobs.Acquire(runner, request["jobMessageId"]?.ToString() ?? "");
         journal.Record("github", "job assigned", $"{job.Id}", runner.Name);
-        await AnswerAsync(context, JobMessage.Of(job, options, server, runner.AccessToken!, time.GetUtcNow() + Lock));
+        // The worker's token is good for this job alone; the runner reads "orchid" from it.
+        job.Token = _tokens.Issue(new JsonObject { ["orchid"] = $"{job.PlanId}.{job.Name}.__default", ["scp"] = $"Actions.Results:{job.PlanId}:{job.JobGuid}" });
+        await AnswerAsync(context, JobMessage.Of(job, options, server, job.Token, $"ghs_{Guid.NewGuid():N}0000"));
     }
 
-    private async Task RenewAsync(HttpContext context, Runner runner)
+    private async Task RenewAsync(HttpContext context)
     {
-        var job = JobOf(runner, await ReadAsync(context));
-        await jobs.StartAsync(job);
-        await AnswerAsync(context, new JsonObject { ["lockedUntil"] = (time.GetUtcNow() + Lock).ToString("O", System.Globalization.CultureInfo.InvariantCulture) });
+        var job = JobOf(context, await ReadAsync(context));
+        jobs.Start(job);
+        await AnswerAsync(context, new JsonObject { ["lockedUntil"] = (time.GetUtcNow() + Lock).UtcDateTime.ToString("O", System.Globalization.CultureInfo.InvariantCulture) });
     }
 
-    private async Task CompleteAsync(HttpContext context, Runner runner)
+    private async Task CompleteAsync(HttpContext context)
     {
         var request = await ReadAsync(context);
-        var job = JobOf(runner, request);
-        await AnswerAsync(context, []);
-        await jobs.CompleteAsync(job, request["conclusion"]?.ToString().ToLowerInvariant() switch
+        var job = JobOf(context, request);
+        jobs.Complete(job, request["conclusion"]?.ToString().ToLowerInvariant() switch
         {
-            "succeeded" or "0" => "success",
+            "succeeded" or "0" or "succeededwithissues" or "1" => "success",
             "canceled" or "3" => "cancelled",
             "skipped" or "4" => "skipped",
             _ => "failure",
         });
-        runners.Remove(runner, "its one job is done");
+        runners.Remove(job.Runner!, "its one job is done");
+        context.Response.StatusCode = 204;
     }
 
-    /// <summary>The results service: asks where logs may be put, takes them, and takes the steps' states.</summary>
-    private async Task<bool> HandleResultsAsync(HttpContext context, string path, Uri server)
-    {
-        if (path.StartsWith("/results/twirp/", StringComparison.Ordinal) && context.Request.Method == "POST")
-        {
-            var runner = RunnerOf(context);
-            await ReadAsync(context);
-            var answer = new JsonObject { ["ok"] = true, ["soft_size_limit"] = "104857600", ["blob_storage_type"] = "BLOB_STORAGE_TYPE_AZURE" };
-            foreach (var kind in (string[])["logs_url", "summary_url", "diag_logs_url"])
-                answer[kind] = new Uri(server, $"results/blob/{runner.Job?.Id}/{Guid.NewGuid()}").AbsoluteUri;
-            await AnswerAsync(context, answer);
-            return true;
-        }
-
-        if (path.StartsWith("/results/blob/", StringComparison.Ordinal) && context.Request.Method == "PUT")
-        {
-            using var reader = new StreamReader(context.Request.Body);
-            var text = await reader.ReadToEndAsync(context.RequestAborted);
-            if (long.TryParse(path.Split('/')[3], out var id))
-                Logs.AddOrUpdate(id, text, (_, before) => before + text);
-            context.Response.StatusCode = 201;
-            return true;
-        }
-
-        return false;
-    }
-
+    /// <summary>The runner that has this token, registered or not: what it has begun it may end.</summary>
     private Runner RunnerOf(HttpContext context)
     {
         var bearer = context.Request.Headers.Authorization.ToString();
-        return runners.All.FirstOrDefault(r => r.AccessToken is { } token && bearer == $"Bearer {token}")
-            ?? throw new GitHubFault(401, "No runner has this token");
+        return runners.Known.FirstOrDefault(r => r.AccessToken is { } token && bearer == $"Bearer {token}")
+            ?? throw new RunnerFailure(401, RunnerFailure.BrokerService, "Unauthorized", "No runner has this token");
     }
 
-    private static Job JobOf(Runner runner, JsonObject request) =>
-        runner.Job is { } job && Guid.TryParse((string?)request["jobId"], out var id) && id == job.JobGuid
+    private Runner RegisteredOf(HttpContext context) => RunnerOf(context) is { IsRemoved: false } runner
+        ? runner
+        : throw new RunnerFailure(404, RunnerFailure.BrokerService, "RunnerNotFound", "Runner not found");
+
+    private Job JobOf(HttpContext context, JsonObject request)
+    {
+        var bearer = context.Request.Headers.Authorization.ToString();
+        var job = jobs.All.FirstOrDefault(j => j.Token is { } token && bearer == $"Bearer {token}")
+            ?? throw new RunnerFailure(401, RunnerFailure.RunService, "", "No job has this token");
+        return request["jobId"]?.ToString() == $"{job.JobGuid}" && request["planId"]?.ToString() == $"{job.PlanId}" && job.State != JobState.Completed
             ? job
-            : throw new GitHubFault(404, "The runner does not have this job");
+            : throw new RunnerFailure(404, RunnerFailure.RunService, "", "Job not found");
+    }
 
-    private static JsonObject MessageOf(string type, JsonObject body) => new() { ["messageId"] = 1, ["messageType"] = type, ["body"] = body.ToJsonString() };
+    private static JsonObject MessageOf(string type, JsonObject body) => new() { ["messageId"] = System.Security.Cryptography.RandomNumberGenerator.GetInt32(int.MaxValue), ["messageType"] = type, ["body"] = body.ToJsonString() };
 
-    private static async Task<JsonObject> ReadAsync(HttpContext context)
+    public static async Task<JsonObject> ReadAsync(HttpContext context)
     {
         using var reader = new StreamReader(context.Request.Body);
-        var node = JsonNode.Parse(await reader.ReadToEndAsync(context.RequestAborted), new JsonNodeOptions { PropertyNameCaseInsensitive = true });
-        return node as JsonObject ?? throw new GitHubFault(400, "A JSON object is wanted");
+        try
+        {
+            var node = JsonNode.Parse(await reader.ReadToEndAsync(context.RequestAborted), new JsonNodeOptions { PropertyNameCaseInsensitive = true });
+            return node as JsonObject ?? throw new JsonException();
+        }
+        catch (JsonException)
+        {
+            throw new RunnerFailure(400, RunnerFailure.BrokerService, "BadRequest", "A JSON object is wanted");
+        }
     }
 
-    private static async Task AnswerAsync(HttpContext context, JsonObject body)
+    public static async Task AnswerAsync(HttpContext context, JsonObject body)
     {
         context.Response.ContentType = "application/json; charset=utf-8";
         await context.Response.WriteAsync(body.ToJsonString(JsonSerializerOptions.Default), context.RequestAborted);

@@ -57,6 +57,17 @@ internal sealed partial class GitHubServer : IDisposable
             context.Response.Headers["X-RateLimit-Remaining"] = "4999";
             await AnswerAsync(context, status, body);
         }
+        catch (RunnerFailure failure)
+        {
+            await AnswerAsync(context, failure.Status, new JsonObject
+            {
+                ["source"] = failure.Service, ["errorKind"] = failure.Kind, ["statusCode"] = failure.Status, ["errorMessage"] = failure.Message,
+            });
+        }
+        catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
+        {
+            // the caller has gone
+        }
         catch (GitHubFault fault)
         {
             await AnswerAsync(context, fault.Status, new JsonObject { ["message"] = fault.Message, ["documentation_url"] = "https://docs.github.com/rest", ["status"] = $"{fault.Status}" });
@@ -82,7 +93,7 @@ internal sealed partial class GitHubServer : IDisposable
                 RequireApp(context);
                 return (200, new JsonArray([.. Webhooks.Log.Reverse().Select(d => new JsonObject
                 {
-                    ["id"] = d.Id, ["guid"] = $"{d.Guid}", ["delivered_at"] = d.At.ToString("O", CultureInfo.InvariantCulture), ["redelivery"] = false, ["duration"] = 0.1,
+                    ["id"] = d.Id, ["guid"] = $"{d.Guid}", ["delivered_at"] = d.At.ToString("O", CultureInfo.InvariantCulture), ["redelivery"] = d.IsRedelivery, ["duration"] = 0.1,
                     ["status"] = d.Status is >= 200 and < 300 ? "OK" : "failed", ["status_code"] = d.Status, ["event"] = d.Event, ["action"] = d.Action,
                     ["installation_id"] = _options.InstallationId, ["repository_id"] = 1296269,
                 })]));
@@ -102,7 +113,7 @@ internal sealed partial class GitHubServer : IDisposable
             case "DELETE" when RunnerPath().Match(path) is { Success: true } one && path.StartsWith(repository, StringComparison.Ordinal):
                 RequireInstallation(context);
                 var runner = Runners.Find(long.Parse(one.Groups[1].ValueSpan, CultureInfo.InvariantCulture));
-                if (runner.Job is not null)
+                if (runner.Job is { State: not JobState.Completed })
                     throw new GitHubFault(422, "Runner is currently running a job and cannot be deleted.");
                 Runners.Remove(runner, "deleted through the API");
                 return (204, null);

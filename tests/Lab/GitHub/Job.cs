@@ -26,8 +26,36 @@ internal sealed class Job(long id, long runId, string name, IReadOnlyList<string
     /// <summary>GitHub's word for the outcome, such as <c>success</c>; null until then.</summary>
     public string? Conclusion { get; set; }
 
+    /// <summary>The runner that has been told of the job, and when; the job is held for it for a minute.</summary>
+    public Runner? OfferedTo { get; set; }
+
+    public DateTimeOffset OfferedAt { get; set; }
+
     public Runner? Runner { get; set; }
+
+    /// <summary>Bearer token of the worker, once the job is acquired: good for this job alone.</summary>
+    public string? Token { get; set; }
+
+    /// <summary>One of <see cref="RunnerFault"/>, for the stand-in.</summary>
+    public string? Fault { get; init; }
 
     /// <summary>Set when a person has cancelled the job while it ran.</summary>
     public bool CancelRequested { get; set; }
+
+    public bool CancelDelivered { get; set; }
+}
+
+/// <summary>What a stand-in runner does wrong when a job's variable says so; an official runner does not know the variable.</summary>
+internal static class RunnerFault
+{
+    public const string Variable = "mayfly.lab.fault";
+
+    /// <summary>The worker never reads its job; the listener waits for it.</summary>
+    public const string WorkerHangs = "worker-hangs";
+
+    /// <summary>The worker never reads its job, and the listener exits 0 (actions/runner#4598).</summary>
+    public const string ExitsWithWorkerHung = "exits-with-worker-hung";
+
+    /// <summary>The worker is killed before its first step.</summary>
+    public const string WorkerCrashes = "worker-crashes";
 }

@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 
@@ -7,6 +8,9 @@ namespace Mayfly.Lab.GitHub;
 /// <summary>A registered just-in-time runner.</summary>
 internal sealed class Runner(long id, string name, IReadOnlyList<string> labels, string workFolder) : IDisposable
 {
+    /// <summary>The plus signs of base64 stay as they are: escaped, they would make the configuration longer than GitHub's.</summary>
+    private static readonly JsonSerializerOptions Plain = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
     public long Id { get; } = id;
     public string Name { get; } = name;
     public IReadOnlyList<string> Labels { get; } = labels;
@@ -20,6 +24,11 @@ internal sealed class Runner(long id, string name, IReadOnlyList<string> labels,
     public bool Listened { get; set; }
     public Job? Job { get; set; }
 
+    /// <summary>Its registration is gone: it gets no more tokens and no job. What it has begun it may end.</summary>
+    public bool IsRemoved { get; set; }
+
+    public Uri AuthorizationUrl(Uri server) => new(server, $"_apis/oauth2/token/{ClientId}");
+
     /// <summary>GitHub's encoded_jit_config: base64 of a JSON object of three files, each in base64.</summary>
     public string EncodeJitConfig(Uri server)
     {
@@ -29,15 +38,16 @@ internal sealed class Runner(long id, string name, IReadOnlyList<string> labels,
             [".runner"] = File(new JsonObject
             {
                 ["AgentId"] = $"{Id}", ["AgentName"] = Name, ["PoolId"] = "1", ["PoolName"] = "Default", ["Ephemeral"] = "true", ["DisableUpdate"] = "true",
-                ["ServerUrl"] = new Uri(server, "pipelines/").AbsoluteUri, ["ServerUrlV2"] = new Uri(server, "broker/").AbsoluteUri,
-                ["UseV2Flow"] = "true", ["GitHubUrl"] = new Uri(server, "octo-org/octo-repo").AbsoluteUri, ["WorkFolder"] = workFolder,
+                // Were ServerUrl another, the runner would connect to the older service there as well.
+                ["ServerUrl"] = new Uri(server, "broker/").AbsoluteUri, ["ServerUrlV2"] = new Uri(server, "broker/").AbsoluteUri,
+                ["UseV2Flow"] = "true", ["WorkFolder"] = workFolder,
             }),
             [".credentials"] = File(new JsonObject
             {
                 ["scheme"] = "OAuth",
                 ["data"] = new JsonObject
                 {
-                    ["clientId"] = $"{ClientId}", ["authorizationUrl"] = new Uri(server, "_apis/oauth2/token").AbsoluteUri, ["requireFipsCryptography"] = "True",
+                    ["clientId"] = $"{ClientId}", ["authorizationUrl"] = AuthorizationUrl(server).AbsoluteUri, ["requireFipsCryptography"] = "True",
                 },
             }),
             [".credentials_rsaparams"] = File(new JsonObject
@@ -46,12 +56,12 @@ internal sealed class Runner(long id, string name, IReadOnlyList<string> labels,
                 ["inverseQ"] = Text(parameters.InverseQ), ["modulus"] = Text(parameters.Modulus), ["p"] = Text(parameters.P), ["q"] = Text(parameters.Q),
             }),
         };
-        return Convert.ToBase64String(JsonSerializer.SerializeToUtf8Bytes(files));
+        return File(files);
     }
 
     public void Dispose() => Key.Dispose();
 
-    private static string File(JsonObject content) => Convert.ToBase64String(JsonSerializer.SerializeToUtf8Bytes(content));
+    private static string File(JsonObject content) => Convert.ToBase64String(JsonSerializer.SerializeToUtf8Bytes(content, Plain));
 
     private static string Text(byte[]? number) => Convert.ToBase64String(number ?? []);
 }

@@ -8,7 +8,7 @@ using System.Text.Json;
 namespace Mayfly.Lab.GitHub;
 
 /// <summary>One delivery of an event. Ids pass 2^53.</summary>
-internal sealed record Delivery(long Id, Guid Guid, string Event, string Action, byte[] Body, int Status, DateTimeOffset At);
+internal sealed record Delivery(long Id, Guid Guid, string Event, string Action, byte[] Body, int Status, DateTimeOffset At, bool IsRedelivery);
 
 /// <summary>Sends webhooks as GitHub does: signed, with its headers, once. A failed delivery stays failed until someone asks
 /// for another attempt.</summary>
@@ -17,6 +17,8 @@ internal sealed class Webhooks(GitHubOptions options, Journal journal, TimeProvi
     /// <summary>GitHub waits this long for an answer.</summary>
     private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(10) };
 
+    private readonly Lock _lock = new();
+    private Task _last = Task.CompletedTask;
     private ImmutableList<Delivery> _log = [];
     private long _lastId = (1L << 53) + 1_000;
 
@@ -25,17 +27,43 @@ internal sealed class Webhooks(GitHubOptions options, Journal journal, TimeProvi
 
     public IReadOnlyList<Delivery> Log => _log;
 
+    /// <summary>Completes when everything that was to be sent so far has been sent, or has failed.</summary>
+    public Task Settled
+    {
+        get
+        {
+            lock (_lock)
+                return _last;
+        }
+    }
+
+    /// <summary>Sends an event after those before it. The body tells of the job as it is now.</summary>
     public Task<int> SendAsync(Job job, string action) =>
-        SendAsync(Guid.NewGuid(), "workflow_job", action, JsonSerializer.SerializeToUtf8Bytes(WebhookPayload.Of(action, job, options)), $"{job.Id}");
+        EnqueueAsync(Guid.NewGuid(), "workflow_job", action, JsonSerializer.SerializeToUtf8Bytes(WebhookPayload.Of(action, job, options)), $"{job.Id}", isRedelivery: false);
 
     /// <summary>Sends a body again under the same delivery id.</summary>
-    public Task<int> RedeliverAsync(Delivery delivery) => SendAsync(delivery.Guid, delivery.Event, delivery.Action, delivery.Body, "redelivery");
+    public Task<int> RedeliverAsync(Delivery delivery) => EnqueueAsync(delivery.Guid, delivery.Event, delivery.Action, delivery.Body, "redelivery", isRedelivery: true);
 
     public static string Sign(string secret, byte[] body) => "sha256=" + Convert.ToHexStringLower(HMACSHA256.HashData(Encoding.UTF8.GetBytes(secret), body));
 
     public void Dispose() => _http.Dispose();
 
-    private async Task<int> SendAsync(Guid guid, string name, string action, byte[] body, string subject)
+    private Task<int> EnqueueAsync(Guid guid, string name, string action, byte[] body, string subject, bool isRedelivery)
+    {
+        lock (_lock)
+        {
+            var before = _last;
+            var sending = Task.Run(async () =>
+            {
+                await before;
+                return await SendAsync(guid, name, action, body, subject, isRedelivery);
+            });
+            _last = sending;
+            return sending;
+        }
+    }
+
+    private async Task<int> SendAsync(Guid guid, string name, string action, byte[] body, string subject, bool isRedelivery)
     {
         var status = 0;
         if (Target is not null)
@@ -60,7 +88,7 @@ internal sealed class Webhooks(GitHubOptions options, Journal journal, TimeProvi
             }
         }
 
-        _log = _log.Add(new Delivery(Interlocked.Increment(ref _lastId), guid, name, action, body, status, time.GetUtcNow()));
+        _log = _log.Add(new Delivery(Interlocked.Increment(ref _lastId), guid, name, action, body, status, time.GetUtcNow(), isRedelivery));
         journal.Record("github", $"webhook {action}", subject, $"answered {status}");
         return status;
     }
