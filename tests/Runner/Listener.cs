@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Net;
 using System.Text.Json.Nodes;
 
@@ -11,31 +10,35 @@ internal sealed class Listener(RunnerRoot root, Service service, Diagnostics dia
     private const int Retryable = 2;
     private const int SessionConflict = 5;
     private const int TooOld = 7;
+
+    private const string RegistrationGone =
+        "Failed to create a session. The runner registration has been deleted from the server, please re-configure. "
+        + "Runner registrations are automatically deleted for runners that have not connected to the service recently.";
+
     private static readonly TimeSpan RetryPause = TimeSpan.FromSeconds(5);
-    private static readonly TimeSpan RenewEvery = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan SessionRetryPause = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan SessionRetryLimit = TimeSpan.FromMinutes(4);
 
     public async Task<int> RunAsync(CancellationToken stop)
     {
         try
         {
-            await RetryAsync(() => service.ConnectAsync(stop), stop);
-            Console.WriteLine();
-            Console.WriteLine("√ Connected to GitHub");
-            Console.WriteLine();
+            if (await ConnectAsync(stop) is { } refusal)
+                return refusal;
             Console.WriteLine($"Current runner version: '{Program.Version}'");
-            await RetryAsync(() => service.OpenSessionAsync(stop), stop);
             diagnostics.Say("Listening for Jobs");
             return await ListenAsync(stop);
         }
-        catch (ServiceException e) when (e.Status == HttpStatusCode.Conflict)
+        catch (ServiceException e) when (e.Status == HttpStatusCode.Forbidden && e.Path.EndsWith("/message", StringComparison.Ordinal))
         {
-            Console.Error.WriteLine("A session for this runner already exists.");
-            return SessionConflict;
+            Console.Error.WriteLine($"An error occured: Runner version v{Program.Version} is deprecated and cannot receive messages.");
+            return IsSet("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE") ? TooOld : Terminated;
         }
-        catch (ServiceException e) when (e.Message.Contains("/message", StringComparison.Ordinal) && e.Status == HttpStatusCode.Forbidden)
+        catch (ServiceException e) when (e.Kind == "RunnerNotFound")
         {
-            Console.Error.WriteLine($"Runner version v{Program.Version} is deprecated and cannot receive messages.");
-            return Environment.GetEnvironmentVariable("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE") == "1" ? TooOld : Terminated;
+            Console.Error.WriteLine("An error occurred: Runner not found");
+            await service.CloseSessionAsync();
+            return 0;
         }
         catch (ServiceException e)
         {
@@ -44,9 +47,47 @@ internal sealed class Listener(RunnerRoot root, Service service, Diagnostics dia
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
-            Console.WriteLine("Exiting...");
             await service.CloseSessionAsync();
             return 0;
+        }
+    }
+
+    /// <summary>The exit code if there is to be no session.</summary>
+    private async Task<int?> ConnectAsync(CancellationToken stop)
+    {
+        var conflicts = 0;
+        while (true)
+        {
+            try
+            {
+                // The official runner says so before it has so much as a token.
+                if (conflicts == 0)
+                    Console.WriteLine("\n√ Connected to GitHub\n");
+                await RetryAsync(() => service.ConnectAsync(stop), stop);
+                await RetryAsync(() => service.OpenSessionAsync(stop), stop);
+                return null;
+            }
+            catch (ServiceException e) when (e.Status == HttpStatusCode.Conflict)
+            {
+                Console.Error.WriteLine("A session for this runner already exists.");
+                if (++conflicts * SessionRetryPause >= SessionRetryLimit)
+                {
+                    Console.Error.WriteLine($"Stop retry on SessionConflictException after retried for {SessionRetryLimit.TotalSeconds} seconds.");
+                    return SessionConflict;
+                }
+
+                await Task.Delay(SessionRetryPause, time, stop);
+            }
+            catch (ServiceException e) when (e.Kind == "invalid_client")
+            {
+                Console.Error.WriteLine(RegistrationGone);
+                return Terminated;
+            }
+            catch (ServiceException e)
+            {
+                Console.Error.WriteLine($"Failed to create session. {e.Message}");
+                return Terminated;
+            }
         }
     }
 
@@ -59,109 +100,43 @@ internal sealed class Listener(RunnerRoot root, Service service, Diagnostics dia
             if ((string?)message?["messageType"] != "RunnerJobRequest")
                 continue;
             var reference = JsonNode.Parse((string)message!["body"]!)!.AsObject();
-            var requestId = (string)reference["runner_request_id"]!;
-            var runService = new Uri((string)reference["run_service_url"]!);
-            await service.AcknowledgeAsync(requestId, stop);
-            var job = await service.PostAsync(new Uri(runService, "acquirejob"), new JsonObject { ["jobMessageId"] = requestId, ["runnerOS"] = "Linux" }, stop)
-                ?? throw new ServiceException(HttpStatusCode.NoContent, "acquirejob: no job");
-            var code = await WorkAsync(job, runService, stop);
+            if (await AcquireAsync(reference, stop) is not { } acquired)
+                continue;
+
+            var work = new JobRun(acquired, new Uri((string)reference["run_service_url"]!), root, service, diagnostics, time);
+            var result = await work.RunAsync(stop);
             await service.CloseSessionAsync();
+            if (result is not { } code)
+                return 0;
             if (!root.DeleteConfig())
                 return Retryable;
-            return Environment.GetEnvironmentVariable("ACTIONS_RUNNER_RETURN_JOB_RESULT_FOR_HOSTED") == "1" ? code : 0;
+            return IsSet("ACTIONS_RUNNER_RETURN_JOB_RESULT_FOR_HOSTED") ? code : 0;
         }
     }
 
-    private async Task<int> WorkAsync(JsonObject job, Uri runService, CancellationToken stop)
+    /// <summary>Null if the job is gone or another runner has it: the official runner then listens on.</summary>
+    private async Task<JsonObject?> AcquireAsync(JsonObject reference, CancellationToken stop)
     {
-        var name = (string)job["jobDisplayName"]!;
-        var ids = new Func<JsonObject>(() => new JsonObject { ["planId"] = (string)job["plan"]!["planId"]!, ["jobId"] = (string)job["jobId"]! });
-        await service.PostAsync(new Uri(runService, "renewjob"), ids(), stop);
-        diagnostics.Say($"Running job: {name}");
-
-        using var ended = new CancellationTokenSource();
-        using var process = StartWorker(job);
-        var log = process.StandardOutput.ReadToEndAsync(CancellationToken.None);
-        var renewing = RenewAsync(new Uri(runService, "renewjob"), ids, ended.Token);
-        var cancelling = WaitForCancellationAsync(process, ended.Token, stop);
-        await process.WaitForExitAsync(CancellationToken.None);
-        await ended.CancelAsync();
-        await Task.WhenAll(renewing, cancelling);
-
-        var conclusion = process.ExitCode switch { Worker.Succeeded => "Succeeded", Worker.Cancelled => "Canceled", _ => "Failed" };
-        await UploadLogAsync(job, await log);
-        var completion = ids();
-        completion["conclusion"] = char.ToLowerInvariant(conclusion[0]) + conclusion[1..];
-        completion["stepResults"] = new JsonArray();
-        await service.PostAsync(new Uri(runService, "completejob"), completion, CancellationToken.None);
-        diagnostics.Say($"Job {name} completed with result: {conclusion}");
-        return process.ExitCode is >= Worker.Succeeded and <= Worker.Succeeded + 5 ? process.ExitCode : Worker.Failed;
-    }
-
-    private Process StartWorker(JsonObject job)
-    {
-        var start = new ProcessStartInfo(Environment.ProcessPath!) { RedirectStandardInput = true, RedirectStandardOutput = true };
-        start.ArgumentList.Add(Worker.Argument);
-        var process = Process.Start(start)!;
-        var repository = job["contextData"]!["github"]!["d"]!.AsArray().First(e => (string?)e!["k"] == "repository")!["v"]!.ToString().Split('/')[^1];
-        var steps = job["steps"]!.AsArray().Select(step => step!["inputs"]!["map"]!.AsArray().First(e => (string?)e!["Key"] == "script")!["Value"]!.ToString());
-        process.StandardInput.WriteLine(new JsonObject
-        {
-            ["name"] = (string?)job["jobName"], ["workspace"] = Path.Combine(root.Work, repository, repository),
-            ["steps"] = new JsonArray([.. steps.Select(s => JsonValue.Create(s))]),
-        }.ToJsonString());
-        process.StandardInput.Close();
-        return process;
-    }
-
-    private async Task RenewAsync(Uri address, Func<JsonObject> ids, CancellationToken ended)
-    {
+        var requestId = (string)reference["runner_request_id"]!;
         try
         {
-            while (true)
-            {
-                await Task.Delay(RenewEvery, time, ended);
-                await service.PostAsync(address, ids(), ended);
-            }
+            await service.AcknowledgeAsync(requestId, stop);
         }
-        catch (Exception e) when (e is OperationCanceledException or HttpRequestException or ServiceException)
+        catch (Exception e) when (e is ServiceException or HttpRequestException)
         {
-            diagnostics.Trace($"renewing ended: {e.Message}");
+            diagnostics.Trace($"acknowledging: {e.Message}"); // at best effort, as there
         }
-    }
 
-    /// <summary>A cancellation comes as a message, or as a signal to this process.</summary>
-    private async Task WaitForCancellationAsync(Process worker, CancellationToken ended, CancellationToken stop)
-    {
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(ended, stop);
         try
         {
-            JsonObject? message;
-            do
-                message = await service.NextMessageAsync(busy: true, either.Token);
-            while ((string?)message?["messageType"] != "JobCancellation");
+            return await service.PostAsync(new Uri(new Uri((string)reference["run_service_url"]!), "acquirejob"),
+                new JsonObject { ["jobMessageId"] = requestId, ["runnerOS"] = "Linux", ["billingOwnerId"] = (string?)reference["billing_owner_id"] }, stop);
         }
-        catch (Exception e) when (e is OperationCanceledException or HttpRequestException or ServiceException)
+        catch (Exception e) when (e is ServiceException or HttpRequestException)
         {
-            diagnostics.Trace($"waiting for a cancellation ended: {e.Message}");
-        }
-
-        if (!ended.IsCancellationRequested)
-            Program.Interrupt(worker.Id);
-    }
-
-    private async Task UploadLogAsync(JsonObject job, string text)
-    {
-        try
-        {
-            var results = new Uri(job["variables"]!["system.github.results_endpoint"]!["value"]!.ToString());
-            var signed = await service.PostAsync(new Uri(results, "twirp/results.services.receiver.Receiver/GetJobLogsSignedBlobURL"),
-                new JsonObject { ["workflow_run_backend_id"] = (string)job["plan"]!["planId"]!, ["workflow_job_run_backend_id"] = (string)job["jobId"]! }, CancellationToken.None);
-            await service.UploadAsync(new Uri((string)signed!["logs_url"]!), text, CancellationToken.None);
-        }
-        catch (Exception e) when (e is HttpRequestException or ServiceException or OperationCanceledException)
-        {
-            diagnostics.Trace($"the log could not be uploaded: {e.Message}");
+            diagnostics.Trace($"skipping the job: {e.Message}");
+            await Task.Delay(RetryPause, time, stop);
+            return null;
         }
     }
 
@@ -175,11 +150,14 @@ internal sealed class Listener(RunnerRoot root, Service service, Diagnostics dia
                 await call();
                 return;
             }
-            catch (Exception e) when (e is HttpRequestException || (e is TaskCanceledException && !stop.IsCancellationRequested))
+            catch (Exception e) when (e is HttpRequestException || (e is TaskCanceledException && !stop.IsCancellationRequested)
+                || (e is ServiceException { Status: >= HttpStatusCode.InternalServerError }))
             {
                 diagnostics.Trace($"trying again: {e.Message}");
                 await Task.Delay(RetryPause, time, stop);
             }
         }
     }
+
+    private static bool IsSet(string variable) => Environment.GetEnvironmentVariable(variable) is "1" or "true";
 }

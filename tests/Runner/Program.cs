@@ -7,7 +7,7 @@ namespace Mayfly.StandIn;
 /// protocol, printing the same lines and ending with the same exit codes. Written from what the official release 2.336 was
 /// seen to do; it is no part of it.
 /// </summary>
-internal static partial class Program
+internal static class Program
 {
     public const string Version = "2.336.0";
 
@@ -28,8 +28,6 @@ internal static partial class Program
                 return 1;
         }
     }
-
-    public static void Interrupt(int processId) => _ = kill(processId, 2);
 
     private static async Task<int> ListenAsync(string path)
     {
@@ -53,6 +51,8 @@ internal static partial class Program
         {
             signal.Cancel = true;
             terminated = term;
+            if (!term)
+                Console.WriteLine("Exiting...");
             stop.Cancel();
         }
     }
@@ -67,7 +67,4 @@ internal static partial class Program
                 Environment.SetEnvironmentVariable(line[..equals], line[(equals + 1)..]);
         }
     }
-
-    [LibraryImport("libc")]
-    private static partial int kill(int processId, int signal);
 }

@@ -23,6 +23,11 @@ internal sealed class RunnerRoot
 
     public RSA Key { get; }
 
+    public string AgentId => Text(_settings, "AgentId");
+
+    public bool RequiresFips =>
+        _credentials.GetProperty("data").TryGetProperty("requireFipsCryptography", out var value) && bool.TryParse(value.ToString(), out var required) && required;
+
     public string AgentName => Text(_settings, "AgentName");
 
     public Uri Server => new(Text(_settings, "ServerUrlV2"));

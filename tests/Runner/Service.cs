@@ -8,10 +8,15 @@ using System.Text.Json.Nodes;
 
 namespace Mayfly.StandIn;
 
-/// <summary>The service refused; <see cref="Status"/> tells how.</summary>
-internal sealed class ServiceException(HttpStatusCode status, string message) : Exception(message)
+/// <summary>The service refused; <see cref="Status"/> and <see cref="Kind"/> tell how.</summary>
+internal sealed class ServiceException(HttpStatusCode status, string path, string kind, string message) : Exception(message)
 {
     public HttpStatusCode Status { get; } = status;
+
+    public string Path { get; } = path;
+
+    /// <summary>The broker's word for it, or OAuth's; empty if there is none.</summary>
+    public string Kind { get; } = kind;
 }
 
 /// <summary>The runner's side of GitHub's V2 protocol.</summary>
@@ -23,13 +28,14 @@ internal sealed class Service(RunnerRoot root, string version, TimeProvider time
     public async Task ConnectAsync(CancellationToken cancel)
     {
         var now = time.GetUtcNow().ToUnixTimeSeconds();
-        var head = Encode(new JsonObject { ["typ"] = "JWT", ["alg"] = "RS256" });
+        var (algorithm, padding) = root.RequiresFips ? ("PS256", RSASignaturePadding.Pss) : ("RS256", RSASignaturePadding.Pkcs1);
+        var head = Encode(new JsonObject { ["typ"] = "JWT", ["alg"] = algorithm });
         var claims = Encode(new JsonObject
         {
             ["sub"] = root.ClientId, ["iss"] = root.ClientId, ["jti"] = $"{Guid.NewGuid()}", ["aud"] = root.AuthorizationUrl.AbsoluteUri,
-            ["nbf"] = now, ["iat"] = now, ["exp"] = now + 300,
+            ["nbf"] = now, ["exp"] = now + 300,
         });
-        var signature = Base64Url.EncodeToString(root.Key.SignData(Encoding.ASCII.GetBytes($"{head}.{claims}"), HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1));
+        var signature = Base64Url.EncodeToString(root.Key.SignData(Encoding.ASCII.GetBytes($"{head}.{claims}"), HashAlgorithmName.SHA256, padding));
         using var content = new FormUrlEncodedContent(new Dictionary<string, string>
         {
             ["grant_type"] = "client_credentials", ["client_assertion_type"] = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
@@ -44,7 +50,7 @@ internal sealed class Service(RunnerRoot root, string version, TimeProvider time
         var answer = await PostAsync(new Uri(root.Server, "session"), new JsonObject
         {
             ["ownerName"] = $"{Dns.GetHostName()} (PID: {Environment.ProcessId})",
-            ["agent"] = new JsonObject { ["name"] = root.AgentName, ["version"] = version, ["osDescription"] = Environment.OSVersion.VersionString },
+            ["agent"] = new JsonObject { ["id"] = root.AgentId, ["name"] = root.AgentName, ["version"] = version, ["osDescription"] = Environment.OSVersion.VersionString },
             ["useFipsEncryption"] = true,
         }, cancel);
         _session = (string?)answer?["sessionId"];
@@ -57,15 +63,17 @@ internal sealed class Service(RunnerRoot root, string version, TimeProvider time
     public Task AcknowledgeAsync(string requestId, CancellationToken cancel) =>
         PostAsync(new Uri(root.Server, "acknowledge"), new JsonObject { ["runnerRequestId"] = requestId }, cancel);
 
-    public Task<JsonObject?> PostAsync(Uri address, JsonObject body, CancellationToken cancel)
+    /// <param name="bearer">A job's token; the listener's own if null.</param>
+    public async Task<JsonObject?> PostAsync(Uri address, JsonObject body, CancellationToken cancel, string? bearer = null)
     {
-        var content = new StringContent(body.ToJsonString(), Encoding.UTF8, "application/json");
-        return SendAsync(HttpMethod.Post, address, content, cancel);
+        using var content = new StringContent(body.ToJsonString(), Encoding.UTF8, "application/json");
+        return await SendAsync(HttpMethod.Post, address, content, cancel, bearer);
     }
 
     public async Task UploadAsync(Uri address, string text, CancellationToken cancel)
     {
         using var content = new StringContent(text);
+        content.Headers.Add("x-ms-blob-type", "BlockBlob");
         await SendAsync(HttpMethod.Put, address, content, cancel);
     }
 
@@ -84,14 +92,22 @@ internal sealed class Service(RunnerRoot root, string version, TimeProvider time
 
     public void Dispose() => _http.Dispose();
 
-    private async Task<JsonObject?> SendAsync(HttpMethod method, Uri address, HttpContent? content, CancellationToken cancel)
+    private async Task<JsonObject?> SendAsync(HttpMethod method, Uri address, HttpContent? content, CancellationToken cancel, string? bearer = null)
     {
         using var request = new HttpRequestMessage(method, address) { Content = content };
+        if (bearer is not null)
+            request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", bearer);
         using var response = await _http.SendAsync(request, cancel);
         var text = await response.Content.ReadAsStringAsync(cancel);
+        var isJson = response.Content.Headers.ContentType?.MediaType == "application/json";
+        var answer = isJson && text.Length > 0 ? JsonNode.Parse(text) as JsonObject : null;
         if (!response.IsSuccessStatusCode)
-            throw new ServiceException(response.StatusCode, $"{method} {address.AbsolutePath}: {(int)response.StatusCode}");
-        return text.Length == 0 ? null : JsonNode.Parse(text) as JsonObject;
+        {
+            throw new ServiceException(response.StatusCode, address.AbsolutePath, (string?)(answer?["errorKind"] ?? answer?["error"]) ?? "",
+                $"{method} {address.AbsolutePath}: {(int)response.StatusCode}");
+        }
+
+        return answer;
     }
 
     private static string Encode(JsonObject part) => Base64Url.EncodeToString(Encoding.UTF8.GetBytes(part.ToJsonString()));

@@ -5,17 +5,19 @@ using System.Text.Json.Nodes;
 namespace Mayfly.StandIn;
 
 /// <summary>
-/// The worker process: runs the steps of one job as shell commands in <c>_work</c>. It gets the job on standard input and
-/// prints what the steps print; its exit code is 100 plus the result.
+/// The worker process: runs the steps of one job as shell commands in <c>_work</c>. It gets the job on standard input,
+/// later perhaps the word that it is cancelled, and prints what the steps print; its exit code is 100 plus the result.
 /// </summary>
 internal static partial class Worker
 {
     public const string Argument = "spawnclient";
+    public const string Cancel = "cancel";
     public const int Succeeded = 100;
     public const int Failed = 102;
     public const int Cancelled = 103;
 
     private const int Interrupt = 2;
+    private const int Kill = 9;
     private const int Terminate = 15;
 
     public static async Task<int> RunAsync(string root, TimeProvider time)
@@ -27,8 +29,28 @@ internal static partial class Worker
             signal.Cancel = true;
             cancel.Cancel();
         });
-        var job = JsonNode.Parse(await Console.In.ReadLineAsync() ?? "")!.AsObject();
+        using var input = new StreamReader(Console.OpenStandardInput());
+        var job = JsonNode.Parse(await input.ReadLineAsync(CancellationToken.None) ?? "")!.AsObject();
+        // A listener that has died says nothing: the job goes on.
+        _ = Task.Run(async () =>
+        {
+            if (await input.ReadLineAsync(CancellationToken.None) == Cancel)
+                await cancel.CancelAsync();
+        }, CancellationToken.None);
+        switch ((string?)job["fault"])
+        {
+            case "worker-hangs" or "exits-with-worker-hung":
+                interrupt.Dispose();
+                using (PosixSignalRegistration.Create(PosixSignal.SIGINT, signal => signal.Cancel = true))
+                    await Task.Delay(Timeout.InfiniteTimeSpan, time, CancellationToken.None);
+                break;
+            case "worker-crashes":
+                _ = kill(Environment.ProcessId, Kill);
+                break;
+        }
+
         var workspace = (string)job["workspace"]!;
+        Environment.SetEnvironmentVariable("GITHUB_REPOSITORY", (string?)job["repository"]);
         Directory.CreateDirectory(workspace);
         Directory.CreateDirectory(Path.Combine(Path.GetDirectoryName(Path.GetDirectoryName(workspace)!)!, "_temp"));
         diagnostics.Trace($"job {job["name"]} in {workspace}");
@@ -59,6 +81,8 @@ internal static partial class Worker
         start.ArgumentList.Add("-e");
         start.ArgumentList.Add(file);
         start.Environment["GITHUB_ACTIONS"] = "true";
+        start.Environment["RUNNER_OS"] = "Linux";
+        start.Environment["RUNNER_TEMP"] = Path.GetDirectoryName(file)!;
         start.Environment["GITHUB_WORKSPACE"] = workspace;
         start.Environment["CI"] = "true";
         using var process = Process.Start(start)!;
