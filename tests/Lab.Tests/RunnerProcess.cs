@@ -23,7 +23,8 @@ internal sealed class RunnerProcess : IAsyncDisposable
         Root = Directory.CreateTempSubdirectory("mayfly-runner-").FullName;
         Directory.CreateDirectory(Path.Combine(Root, "bin"));
         Directory.CreateDirectory(Path.Combine(Root, "externals"));
-        var built = typeof(RunnerProcess).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == "RunnerOutput").Value!;
+        // The variable names a folder with the published native program, to hold that against the same tests.
+        var built = System.Environment.GetEnvironmentVariable("MAYFLY_RUNNER_BIN") ?? typeof(RunnerProcess).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == "RunnerOutput").Value!;
         foreach (var file in Directory.GetFiles(built, "Runner.Listener*"))
             File.Copy(file, Path.Combine(Root, "bin", Path.GetFileName(file)));
     }

@@ -25,7 +25,7 @@ public sealed partial class RunnerTests
         Assert.Equal("success", job.Conclusion);
         Assert.Empty(lab.GitHub.Runners.All);
         Assert.All(runner.ConfigFiles, file => Assert.False(File.Exists(file), file));
-        var log = lab.GitHub.Broker.Results.Logs[job.Id];
+        var log = lab.GitHub.Broker.Logs[job.Id];
         Assert.Contains($"{runner.Root}/_work/octo-repo/octo-repo\nmade\n", log, StringComparison.Ordinal);
         Assert.Contains("on stderr\n", log, StringComparison.Ordinal);
         Assert.DoesNotContain("on stderr", runner.Output, StringComparison.Ordinal);
@@ -51,7 +51,7 @@ public sealed partial class RunnerTests
 
         Assert.Equal(code, await runner.ExitAsync());
         Assert.Equal("failure", job.Conclusion);
-        Assert.DoesNotContain("echo", lab.GitHub.Broker.Results.Logs[job.Id], StringComparison.Ordinal);
+        Assert.DoesNotContain("echo", lab.GitHub.Broker.Logs[job.Id], StringComparison.Ordinal);
         await runner.WaitForLineAsync("Job build completed with result: Failed");
         Assert.All(runner.ConfigFiles, file => Assert.False(File.Exists(file), file));
     }
@@ -235,7 +235,7 @@ public sealed partial class RunnerTests
 
         seen.AddRange(Directory.GetFiles(Path.Combine(runner.Root, "_diag")).Select(File.ReadAllText));
         seen.Add(runner.Output);
-        seen.Add(lab.GitHub.Broker.Results.Logs[job.Id]);
+        seen.Add(lab.GitHub.Broker.Logs[job.Id]);
         Assert.All(seen, text => Assert.All(secrets, secret => Assert.DoesNotContain(secret, text, StringComparison.Ordinal)));
         Assert.Contains("GITHUB_REPOSITORY=octo-org/octo-repo", seen[^1], StringComparison.Ordinal);
     }
@@ -255,7 +255,7 @@ public sealed partial class RunnerTests
         runner.Start();
 
         Assert.Equal(100, await runner.ExitAsync());
-        Assert.Equal("hook for mayfly\nstep for mayfly\nhook for mayfly\n", lab.GitHub.Broker.Results.Logs[job.Id]);
+        Assert.Equal("hook for mayfly\nstep for mayfly\nhook for mayfly\n", lab.GitHub.Broker.Logs[job.Id]);
     }
 
     [Fact]
@@ -271,7 +271,7 @@ public sealed partial class RunnerTests
 
         Assert.Equal(102, await runner.ExitAsync());
         Assert.Equal("failure", job.Conclusion);
-        Assert.DoesNotContain("step", lab.GitHub.Broker.Results.Logs[job.Id], StringComparison.Ordinal);
+        Assert.DoesNotContain("step", lab.GitHub.Broker.Logs[job.Id], StringComparison.Ordinal);
     }
 
     [Fact]
@@ -285,7 +285,7 @@ public sealed partial class RunnerTests
         runner.Start();
 
         Assert.Equal(100, await runner.ExitAsync());
-        RunnerProcess.Signal(int.Parse(lab.GitHub.Broker.Results.Logs[job.Id], null), "KILL");
+        RunnerProcess.Signal(int.Parse(lab.GitHub.Broker.Logs[job.Id], null), "KILL");
         Assert.Equal("success", job.Conclusion);
     }
 

@@ -18,6 +18,9 @@ internal sealed class Broker(GitHubOptions options, RunnerRegistry runners, Jobs
 
     public Results Results { get; } = new(jobs);
 
+    /// <summary>What each job's steps printed, by job id.</summary>
+    public IReadOnlyDictionary<long, string> Logs => Results.Logs;
+
     /// <summary>Oldest release that is given jobs; an older one connects, listens, and is given none.</summary>
     public Version? OldestVersion { get; set; }
 
