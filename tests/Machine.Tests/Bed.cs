@@ -79,8 +79,13 @@ internal sealed class Bed : IAsyncDisposable
             new Dictionary<string, string> { [ConfigParameter.InstanceTag] = instance.Arn }, CancellationToken.None);
     }
 
-    public Task<LabEvent> WaitForAsync(string source, string name) =>
-        Lab.Journal.WaitForAsync(e => e.Source == source && e.Name == name, Limit, TestContext.Current.CancellationToken);
+    /// <summary>Waits for an event; a machine that ends without it fails the test at once, with its last words.</summary>
+    public async Task<LabEvent> WaitForAsync(string source, string name)
+    {
+        var first = await Lab.Journal.WaitForAsync(e => (e.Source == source && e.Name == name) || e is { Source: "ec2", Name: "instance terminated" },
+            Limit, TestContext.Current.CancellationToken);
+        return first.Name == name ? first : throw new InvalidOperationException($"the machine ended before '{name}': {Ending?.Ending}: {Ending?.Detail}");
+    }
 
     public async ValueTask DisposeAsync()
     {
