@@ -11,6 +11,8 @@ namespace Mayfly.Machine.Tests;
 /// able to do.</summary>
 public sealed class JobTests
 {
+    private const string AgentCgroup = "/sys/fs/cgroup/system.slice/mayfly-agent.service";
+
     /// <summary>Each attempt is a shell command that succeeds if the job gets through; the machine must make all fail.</summary>
     private static readonly (string Name, string Command)[] Attempts =
     [
@@ -18,7 +20,9 @@ public sealed class JobTests
         ("become-root", "setpriv --reuid=0 true"),
         ("use-a-setuid-program", "su -c true"),
         ("flush-the-rules", "/usr/sbin/nft flush ruleset"),
-        ("kill-the-agent", "kill -9 $(pgrep -f 'mayfly-agent service' || echo 1)"),
+        ("kill-the-agent", $"kill -9 $(cat {AgentCgroup}/cgroup.procs)"),
+        ("kill-the-agents-cgroup", $"echo 1 > {AgentCgroup}/cgroup.kill"),
+        ("leave-the-cgroup", "echo $$ > /sys/fs/cgroup/cgroup.procs"),
         ("stop-the-machine", "systemctl --force --force poweroff"),
         ("write-the-root", "touch /usr/bin/planted"),
         ("write-the-agent", "echo x >> /usr/lib/mayfly/mayfly-agent"),
@@ -30,7 +34,7 @@ public sealed class JobTests
         ("read-the-handover", "cat /run/mayfly/handover.json"),
         ("write-to-the-console", "echo 'mayfly: end {}' > /dev/ttyS0"),
         ("write-to-the-kernel-log", "echo 'mayfly: end {}' > /dev/kmsg"),
-        ("read-the-agents-environment", "cat /proc/$(pgrep -o mayfly-agent)/environ | grep ."),
+        ("read-the-agents-environment", $"cat /proc/$(head -n 1 {AgentCgroup}/cgroup.procs)/environ"),
         ("find-jit-config-in-an-environment", "cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -iE 'jitconfig|rsaparams|AWS_'"),
         ("find-secret-in-a-command-line", "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -F \"$(sed 's/.*\\\"d\\\":\\\"\\([^\\\"]\\{32\\}\\).*/\\1/' /run/actions-runner/.credentials_rsaparams)\""),
         ("make-a-device", "mknod /tmp/disk b 259 0"),
@@ -42,7 +46,7 @@ public sealed class JobTests
         await using var bed = await Bed.MakeAsync();
         var log = new StringBuilder();
         await using var controller = await ControllerProcess.StartAsync(bed.Lab, Built.Controller, Path.Combine(bed.Folder, "controller"), aws: null, line => log.AppendLine(line));
-        var steps = Attempts.Select(a => $"if {a.Command} > /tmp/out 2>&1; then echo 'GOT THROUGH {a.Name}'; else echo 'held {a.Name}'; fi").ToArray();
+        var steps = Attempts.Select(a => $"if {{ {a.Command}; }} > /tmp/out 2>&1; then echo 'GOT THROUGH {a.Name}'; else echo 'held {a.Name}'; fi").ToArray();
 
         var (job, status) = await bed.Lab.GitHub.Jobs.QueueAsync("attempts", ["mayfly"], steps);
         Assert.Equal(202, status);

@@ -1,0 +1,185 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Amazon.Runtime;
+using Mayfly.Aws;
+using Mayfly.Contract;
+using Mayfly.Lab;
+using Mayfly.Lab.Aws;
+using Mayfly.Lab.Ec2;
+using Xunit;
+
+namespace Mayfly.Agent.Tests;
+
+/// <summary>Step 6 against the lab's SSM, with the instance's own role, under the policy that asks for a tag.</summary>
+public sealed class TakeConfigTests : IAsyncLifetime
+{
+    private readonly StringWriter _console = new();
+    private Lab.Lab _lab = null!;
+    private Instance _instance = null!;
+    private AwsConnection _connection = null!;
+
+    public async ValueTask InitializeAsync()
+    {
+        _lab = await Mayfly.Lab.Lab.StartAsync(new LabOptions());
+        _lab.Templates.Load(Demo.LaunchTemplate, "ami-0123456789abcdef0");
+        _ = _lab.Fleet.RunInstances(new QueryInput(new Dictionary<string, string>
+        {
+            ["MinCount"] = "1", ["MaxCount"] = "1", ["LaunchTemplate.LaunchTemplateName"] = "mayfly",
+        }));
+        _instance = _lab.Fleet.Instances.Single();
+        var role = _lab.Keys.IssueTemporary(new Principal("AROA", $"arn:aws:sts::1:assumed-role/mayfly-runner/{_instance.Id}", _instance.Arn), DateTimeOffset.MaxValue);
+        Environment.SetEnvironmentVariable("AWS_ENDPOINT_URL_SSM", _lab.AwsAddress.AbsoluteUri);
+        _connection = AwsConnection.To("ssm", _lab.Options.Region, new SessionAWSCredentials(role.Id, role.Secret, role.SessionToken), TimeSpan.FromSeconds(10), new HurriedTime());
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        _connection.Dispose();
+        await _lab.DisposeAsync();
+    }
+
+    [Fact]
+    public async Task A_configuration_is_taken_and_deleted_at_its_source()
+    {
+        await StoreAsync(Packed());
+
+        using var config = await TakeAsync();
+
+        Assert.Equal("{}"u8.ToArray(), config.Files.Contents[0].Reveal().ToArray());
+        Assert.Empty(_lab.Ssm.Parameters);
+        Assert.Equal([Milestone.ConfigTaken, Milestone.ConfigDeleted], Narrated());
+    }
+
+    [Fact]
+    public async Task A_configuration_that_comes_late_is_waited_for()
+    {
+        var reads = 0;
+        _lab.Ssm.Disturb = (action, caller) =>
+        {
+            if (action == "GetParameter" && caller.InstanceArn is not null && ++reads == 3)
+                StoreAsync(Packed()).GetAwaiter().GetResult();
+        };
+
+        using var config = await TakeAsync();
+
+        Assert.True(reads >= 3);
+    }
+
+    [Fact]
+    public async Task A_configuration_that_never_comes_ends_the_machine_and_says_where_to_look() =>
+        Assert.Contains("look at the controller's log", await EndsAsync("config-absent"), StringComparison.Ordinal);
+
+    [Fact]
+    public async Task Another_instances_configuration_is_out_of_reach()
+    {
+        await StoreAsync(Packed(), owner: _instance.Arn + "0");
+
+        await EndsAsync("config-absent");
+
+        Assert.Single(_lab.Ssm.Parameters);
+    }
+
+    [Theory]
+    [InlineData("mf1.AwA=", "config-truncated")]
+    [InlineData("mf2.AwA=", "config-wrong-version")]
+    [InlineData("mf1.!!!!", "config-malformed")]
+    public async Task What_cannot_be_used_is_deleted_all_the_same(string envelope, string ending)
+    {
+        await StoreAsync(envelope);
+
+        Assert.Contains(ConfigParameter.NameFor(_instance.Id), await EndsAsync(ending), StringComparison.Ordinal);
+
+        Assert.Empty(_lab.Ssm.Parameters);
+    }
+
+    [Fact]
+    public async Task A_configuration_that_can_still_be_read_after_its_deletion_runs_no_job()
+    {
+        await StoreAsync(Packed());
+        _lab.Ssm.Disturb = (action, _) =>
+        {
+            if (action == "DeleteParameter")
+                throw new AwsFault("AccessDeniedException", "not allowed");
+        };
+
+        Assert.Contains("can still be read", await EndsAsync("config-not-deleted"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_deletion_that_cannot_be_confirmed_runs_no_job()
+    {
+        await StoreAsync(Packed());
+        var deleted = false;
+        _lab.Ssm.Disturb = (action, _) =>
+        {
+            if (deleted && action == "GetParameter")
+                throw new AwsFault("InternalServerError", "out of order", 500);
+            deleted |= action == "DeleteParameter";
+        };
+
+        await EndsAsync("config-not-deleted");
+    }
+
+    [Fact]
+    public async Task A_passing_throttle_is_outlived()
+    {
+        await StoreAsync(Packed());
+        var calls = 0;
+        _lab.Ssm.Disturb = (_, caller) =>
+        {
+            if (caller.InstanceArn is not null && ++calls % 2 == 1)
+                throw new AwsFault("ThrottlingException", "Rate exceeded");
+        };
+
+        using var config = await TakeAsync();
+
+        Assert.Empty(_lab.Ssm.Parameters);
+    }
+
+    [Fact]
+    public async Task No_line_on_the_console_holds_the_envelope()
+    {
+        var envelope = Packed();
+        await StoreAsync(envelope);
+
+        using var config = await TakeAsync();
+
+        Assert.DoesNotContain(envelope[4..20], _console.ToString(), StringComparison.Ordinal);
+    }
+
+    private async Task<string> EndsAsync(string ending)
+    {
+        var e = await Assert.ThrowsAsync<EndingException>(TakeAsync);
+        Assert.Equal(ending, e.Ending.Name);
+        return e.Ending.Detail;
+    }
+
+    private Task<JitConfig> TakeAsync()
+    {
+        var narration = new Narration(new ConsoleStream(_console), () => 1, []);
+        return JitConfig.TakeAsync(new SsmClient(_connection), _instance.Id, narration, new HurriedTime(), TestContext.Current.CancellationToken);
+    }
+
+    private async Task StoreAsync(string envelope, string? owner = null)
+    {
+        using var connection = AwsConnection.To("ssm", _lab.Options.Region, new BasicAWSCredentials(_lab.User.Id, _lab.User.Secret), TimeSpan.FromSeconds(10), TimeProvider.System);
+        await new SsmClient(connection).PutSecureStringAsync(ConfigParameter.NameFor(_instance.Id), envelope,
+            new Dictionary<string, string> { [ConfigParameter.InstanceTag] = owner ?? _instance.Arn }, CancellationToken.None);
+    }
+
+    private IEnumerable<string?> Narrated() => _console.ToString().Split('\n').Select(ConsoleLine.ParseEvent).OfType<ConsoleEvent>().Select(e => e.Name);
+
+    private static string Packed()
+    {
+        using var files = RunnerFiles.ParseJitConfig(Convert.ToBase64String(JsonSerializer.SerializeToUtf8Bytes(
+            new JsonObject(RunnerFiles.Names.Select(n => KeyValuePair.Create<string, JsonNode?>(n, Convert.ToBase64String("{}"u8)))))));
+        return Envelope.Pack(files);
+    }
+
+    private sealed class ConsoleStream(StringWriter console) : MemoryStream
+    {
+        public override void Write(byte[] buffer, int offset, int count) => console.Write(System.Text.Encoding.UTF8.GetString(buffer, offset, count));
+
+        public override void Write(ReadOnlySpan<byte> buffer) => console.Write(System.Text.Encoding.UTF8.GetString(buffer));
+    }
+}
