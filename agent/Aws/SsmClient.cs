@@ -34,6 +34,20 @@ public sealed class SsmClient(AwsConnection connection)
     public Task DeleteAsync(string name, CancellationToken cancel) =>
         CallAsync("DeleteParameter", new DeleteParameterRequest(name), SsmJson.Default.DeleteParameterRequest, cancel);
 
+    /// <summary>Whether a parameter is there, asked without reading it: by its tags.</summary>
+    public async Task<bool> ExistsAsync(string name, CancellationToken cancel)
+    {
+        try
+        {
+            await CallAsync("ListTagsForResource", new ListTagsRequest("Parameter", name), SsmJson.Default.ListTagsRequest, cancel);
+            return true;
+        }
+        catch (AwsException e) when (e.Code == "InvalidResourceId")
+        {
+            return false;
+        }
+    }
+
     private Task<byte[]> CallAsync<T>(string action, T input, JsonTypeInfo<T> type, CancellationToken cancel)
     {
         return connection.SendAsync(action, MakeRequest, (response, body) => ReadError(action, response, body), cancel);
@@ -76,6 +90,8 @@ internal sealed record SsmParameter(string? Value);
 
 internal sealed record DeleteParameterRequest(string Name);
 
+internal sealed record ListTagsRequest(string ResourceType, string ResourceId);
+
 internal sealed record SsmError(
     [property: JsonPropertyName("__type")] string? Type,
     [property: JsonPropertyName("message")] string? Message,
@@ -85,5 +101,6 @@ internal sealed record SsmError(
 [JsonSerializable(typeof(GetParameterRequest))]
 [JsonSerializable(typeof(GetParameterResponse))]
 [JsonSerializable(typeof(DeleteParameterRequest))]
+[JsonSerializable(typeof(ListTagsRequest))]
 [JsonSerializable(typeof(SsmError))]
 internal sealed partial class SsmJson : JsonSerializerContext;
