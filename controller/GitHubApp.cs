@@ -12,9 +12,12 @@ using Mayfly.Contract;
 namespace Mayfly.Controller;
 
 /// <summary>GitHub refused a call.</summary>
-internal sealed class GitHubException(string call, HttpStatusCode status, string message) : Exception($"GitHub {call}: {(int)status} {message}")
+internal sealed class GitHubException(string call, HttpStatusCode status, string message, bool isRateLimit) : Exception($"GitHub {call}: {(int)status} {message}")
 {
     public HttpStatusCode Status { get; } = status;
+
+    /// <summary>Asking again makes no difference. GitHub also answers 403 when its rate limits are reached, which pass.</summary>
+    public bool IsFinal => !isRateLimit && Status is HttpStatusCode.NotFound or HttpStatusCode.Forbidden or HttpStatusCode.UnprocessableEntity;
 }
 
 /// <summary>A runner that was registered for one job, with its configuration.</summary>
@@ -56,7 +59,8 @@ internal sealed class GitHubApp(HttpClient http, Settings settings, RSA key, Tim
     }
 
     /// <summary>Removes a runner; one that is gone is no error.</summary>
-    public async Task DeleteRunnerAsync(WorkflowJob job, long runnerId, CancellationToken cancel)
+    /// <returns>False if it runs a job: GitHub keeps it then.</returns>
+    public async Task<bool> DeleteRunnerAsync(WorkflowJob job, long runnerId, CancellationToken cancel)
     {
         try
         {
@@ -65,6 +69,27 @@ internal sealed class GitHubApp(HttpClient http, Settings settings, RSA key, Tim
         }
         catch (GitHubException e) when (e.Status == HttpStatusCode.NotFound)
         {
+        }
+        catch (GitHubException e) when (e.Status == HttpStatusCode.UnprocessableEntity)
+        {
+            return false;
+        }
+
+        return true;
+    }
+
+    /// <summary>Whether the job still waits for a runner; one that GitHub no longer knows does not.</summary>
+    public async Task<bool> IsQueuedAsync(WorkflowJob job, CancellationToken cancel)
+    {
+        try
+        {
+            var answer = await CallAsync(job.Installation, HttpMethod.Get, string.Create(CultureInfo.InvariantCulture, $"repos/{job.Repository}/actions/jobs/{job.Id}"),
+                null, GitHubJson.Default.JitRequest, GitHubJson.Default.JobAnswer, cancel);
+            return answer?.Status is not ("in_progress" or "completed");
+        }
+        catch (GitHubException e) when (e.Status == HttpStatusCode.NotFound)
+        {
+            return false;
         }
     }
 
@@ -119,7 +144,25 @@ internal sealed class GitHubApp(HttpClient http, Settings settings, RSA key, Tim
         where TAnswer : class
     {
         var content = body is null ? null : JsonSerializer.SerializeToUtf8Bytes(body, requestType);
-        return await SendAsync(method, path, await InstallationTokenAsync(installation, cancel), content, answerType, cancel);
+        var token = await InstallationTokenAsync(installation, cancel);
+        try
+        {
+            return await SendAsync(method, path, token, content, answerType, cancel);
+        }
+        catch (GitHubException e) when (e.Status == HttpStatusCode.Unauthorized)
+        {
+            // Revoked before its time, as when the App's permissions change: the next call gets a new one.
+            await ForgetAsync(installation, token, cancel);
+            throw;
+        }
+    }
+
+    private async Task ForgetAsync(long installation, string token, CancellationToken cancel)
+    {
+        await _renewing.WaitAsync(cancel);
+        if (_tokens.TryGetValue(installation, out var kept) && kept.Token == token)
+            _tokens.Remove(installation);
+        _renewing.Release();
     }
 
     private async Task<TAnswer?> SendAsync<TAnswer>(HttpMethod method, string path, string token, byte[]? content, JsonTypeInfo<TAnswer> answerType, CancellationToken cancel)
@@ -139,9 +182,14 @@ internal sealed class GitHubApp(HttpClient http, Settings settings, RSA key, Tim
         using var response = await http.SendAsync(request, cancel);
         var body = await response.Content.ReadAsByteArrayAsync(cancel);
         if (!response.IsSuccessStatusCode)
-            throw new GitHubException($"{method} {path}", response.StatusCode, MessageOf(body));
+            throw new GitHubException($"{method} {path}", response.StatusCode, MessageOf(body), IsRateLimit(response));
         return body.Length == 0 ? null : JsonSerializer.Deserialize(body, answerType);
     }
+
+    /// <summary>https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit</summary>
+    private static bool IsRateLimit(HttpResponseMessage response) => response.StatusCode == HttpStatusCode.TooManyRequests
+        || response.Headers.RetryAfter is not null
+        || (response.Headers.TryGetValues("X-RateLimit-Remaining", out var left) && left.Contains("0"));
 
     private static string MessageOf(byte[] body)
     {
@@ -162,6 +210,8 @@ internal sealed record JitAnswer(RunnerAnswer Runner, string EncodedJitConfig);
 
 internal sealed record RunnerAnswer(long Id, string Name);
 
+internal sealed record JobAnswer(string? Status);
+
 internal sealed record RunnerList(IReadOnlyList<RunnerAnswer> Runners);
 
 internal sealed record InstallationToken(string Token, DateTimeOffset ExpiresAt);
@@ -171,6 +221,7 @@ internal sealed record GitHubError(string? Message);
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
 [JsonSerializable(typeof(JitRequest))]
 [JsonSerializable(typeof(JitAnswer))]
+[JsonSerializable(typeof(JobAnswer))]
 [JsonSerializable(typeof(RunnerList))]
 [JsonSerializable(typeof(InstallationToken))]
 [JsonSerializable(typeof(GitHubError))]

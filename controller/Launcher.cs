@@ -16,79 +16,121 @@ internal sealed record AwsAccount(string Partition, string Id, string Region)
 
 /// <summary>
 /// One job, one machine: asks GitHub for a runner's configuration and EC2 for an instance at the same time, then stores
-/// the configuration under the instance's name. Made again after a crash it finds what it made before: the runner by its
-/// name, the instance by its client token, the parameter by the instance. If any part fails, all of it is undone.
+/// the configuration under the instance's name. If a part fails, all of it is undone. Killed at any point and made again,
+/// it finds what it made before: the instance by its client token, the runner by its name, the parameter by the instance,
+/// and in the store whether the machine may have been given its configuration, for then a job may run on it.
 /// </summary>
-internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, AwsAccount account, Settings settings)
+internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, AwsAccount account, Settings settings, Store store)
 {
     /// <summary>Undoing has its own end: it also happens while the controller is asked to stop.</summary>
     private static readonly TimeSpan UndoLimit = TimeSpan.FromSeconds(20);
 
-    /// <param name="undone">Launches of this job that were undone: part of the client token, which EC2 refuses once its
-    /// instance is gone.</param>
+    /// <param name="before">What the store knows of this launch.</param>
     /// <returns>The instance's id.</returns>
     /// <exception cref="LaunchRefusedException">It would fail every time.</exception>
-    public async Task<string> LaunchAsync(WorkflowJob job, Decision.Launch launch, int undone, CancellationToken cancel)
+    public async Task<string> LaunchAsync(WorkflowJob job, Decision.Launch launch, LaunchRecord before, CancellationToken cancel)
     {
-        var name = $"mayfly-{job.Key}";
-        var registering = RegisterAsync(job, name, cancel);
-        var starting = StartAsync(job, launch, undone, cancel);
+        if (before.InstanceId is { } earlier && await SettleAsync(job, before.State, earlier, cancel))
+            return earlier;
+        var spent = store.Find(job.Repository, job.Key)!.Spent;
+        if (spent > 0 && !await github.IsQueuedAsync(job, cancel))
+            throw new LaunchRefusedException("the job no longer waits for a runner");
+
+        var registering = RegisterAsync(job, cancel);
+        var starting = StartAsync(job, launch, spent, cancel);
         try
         {
             await Task.WhenAll(registering, starting);
             using var runner = await registering;
             var instance = await starting;
-            // What does not fit its parameter can only be seen once GitHub has answered; the machine that was started
-            // meanwhile has taken no configuration yet and is undone below.
-            await StoreAsync(instance, Envelope.Pack(runner.Files), cancel);
+            // Whether it fits its parameter can only be seen once GitHub has answered; to wait for that before EC2 is asked
+            // would cost every job the difference. The machine has taken no configuration yet and is undone below.
+            var envelope = Envelope.Pack(runner.Files);
+            store.Storing(job.Repository, job.Key, instance);
+            await StoreAsync(instance, envelope, cancel);
             return instance;
         }
         catch (Exception e)
         {
-            await UndoAsync(job, registering, starting);
+            (await OutcomeAsync(registering))?.Dispose();
+            if (!await UndoAsync(job, await OutcomeAsync(starting)))
+                return await starting; // the parameter was stored although its answer was lost, and the job runs
             throw e switch
             {
                 EnvelopeException unusable => new LaunchRefusedException(unusable.Message, unusable),
-                GitHubException { Status: HttpStatusCode.NotFound or HttpStatusCode.Forbidden or HttpStatusCode.UnprocessableEntity } refused =>
-                    new LaunchRefusedException(refused.Message, refused),
+                GitHubException { IsFinal: true } refused => new LaunchRefusedException(refused.Message, refused),
                 AwsException aws when IsFinal(aws.Code) => new LaunchRefusedException(aws.Message, aws),
                 _ => e,
             };
         }
     }
 
+    /// <summary>An earlier try came as far as a machine.</summary>
+    /// <returns>True if that machine has its configuration, or had it; false if it is gone.</returns>
+    private async Task<bool> SettleAsync(WorkflowJob job, LaunchState state, string instance, CancellationToken cancel)
+    {
+        // Without a parameter, either the agent has taken it or it was never stored. A job that waits no longer was taken
+        // by the machine, as far as anyone can tell; one that waits is given a new machine, for this runner is deleted first.
+        if (state == LaunchState.Storing && (await ssm.ExistsAsync(ConfigParameter.NameFor(instance), cancel) || !await github.IsQueuedAsync(job, cancel)))
+            return true;
+        return !await UndoAsync(job, instance);
+    }
+
     /// <summary>A runner of the same name is what an earlier try left behind: its configuration is lost, so it is replaced.</summary>
-    private async Task<RegisteredRunner> RegisterAsync(WorkflowJob job, string name, CancellationToken cancel)
+    private async Task<RegisteredRunner> RegisterAsync(WorkflowJob job, CancellationToken cancel)
     {
         try
         {
-            return await github.RegisterAsync(job, name, cancel);
+            return await github.RegisterAsync(job, job.RunnerToBe, cancel);
         }
         catch (GitHubException e) when (e.Status == HttpStatusCode.Conflict)
         {
-            if (await github.FindRunnerAsync(job, name, cancel) is { } stale)
+            if (await github.FindRunnerAsync(job, job.RunnerToBe, cancel) is { } stale)
                 await github.DeleteRunnerAsync(job, stale, cancel);
-            return await github.RegisterAsync(job, name, cancel);
+            return await github.RegisterAsync(job, job.RunnerToBe, cancel);
         }
     }
 
-    private async Task<string> StartAsync(WorkflowJob job, Decision.Launch launch, int undone, CancellationToken cancel)
+    private async Task<string> StartAsync(WorkflowJob job, Decision.Launch launch, int spent, CancellationToken cancel)
     {
-        var fleet = await ec2.CreateInstantFleetAsync(new FleetRequest(
-            settings.LaunchTemplate, string.Create(CultureInfo.InvariantCulture, $"mayfly-{job.Key}-{undone}"), settings.InstanceTypes, launch.Spot,
-            new Dictionary<string, string>
-            {
-                [Tags.Launch] = TagValue($"{job.Repository}:{job.Key}"),
-                [Tags.Config] = "ssm",
-                [Tags.IdleTimeout] = settings.IdleTimeout.TotalSeconds.ToString(CultureInfo.InvariantCulture),
-                [Tags.JobTimeout] = settings.JobTimeout.TotalSeconds.ToString(CultureInfo.InvariantCulture),
-            }), cancel);
+        FleetResponse fleet;
+        try
+        {
+            fleet = await ec2.CreateInstantFleetAsync(new FleetRequest(
+                settings.LaunchTemplate, string.Create(CultureInfo.InvariantCulture, $"mayfly-{job.Key}-{spent}"), settings.InstanceTypes, launch.Spot,
+                new Dictionary<string, string>
+                {
+                    [Tags.Launch] = LaunchTag(job),
+                    [Tags.Config] = "ssm",
+                    [Tags.IdleTimeout] = settings.IdleTimeout.TotalSeconds.ToString(CultureInfo.InvariantCulture),
+                    [Tags.JobTimeout] = settings.JobTimeout.TotalSeconds.ToString(CultureInfo.InvariantCulture),
+                }), cancel);
+        }
+        catch (AwsException e) when (e.Code is "IdempotentInstanceTerminated" or "IdempotentParameterMismatch")
+        {
+            // The token's machine has ended, or was asked for under other settings: the next try is another request.
+            await EndEarlierAsync(job, cancel);
+            store.Undone(job.Repository, job.Key);
+            throw;
+        }
+
         if (fleet.Instances is [var instance, ..])
             return instance.InstanceId;
+        store.Undone(job.Repository, job.Key); // the same token would be answered the same
         var errors = string.Join("; ", fleet.Errors.Select(e => $"{e.InstanceType} {e.AvailabilityZone}: {e.Code}: {e.Message}"));
-        throw fleet.Errors.Any(e => !IsFinal(e.Code))
-            ? new AwsException("CreateFleet", fleet.Errors[0].Code, errors, HttpStatusCode.OK)
-            : new LaunchRefusedException($"EC2 launched nothing: {errors}");
+        throw fleet.Errors.All(e => IsFinal(e.Code)) && fleet.Errors.Count > 0
+            ? new LaunchRefusedException($"EC2 launched nothing: {errors}")
+            : new AwsException("CreateFleet", fleet.Errors.FirstOrDefault(e => !IsFinal(e.Code))?.Code ?? "Unknown", $"nothing was launched: {errors}", HttpStatusCode.OK);
+    }
+
+    /// <summary>Ends what bears this launch's tag: machines without a configuration.</summary>
+    private async Task EndEarlierAsync(WorkflowJob job, CancellationToken cancel)
+    {
+        foreach (var machine in await ec2.DescribeTaggedAsync(Tags.Launch, cancel))
+        {
+            if (machine.Tags.GetValueOrDefault(Tags.Launch) == LaunchTag(job) && machine.State is "pending" or "running")
+                await ec2.TerminateAsync(machine.InstanceId, cancel);
+        }
     }
 
     private async Task StoreAsync(string instance, string envelope, CancellationToken cancel)
@@ -101,23 +143,25 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
         }
         catch (AwsException e) when (e.Code == "ParameterAlreadyExists")
         {
-            // An earlier try's: its runner has been replaced, so its configuration is worthless.
-            await ssm.DeleteAsync(name, cancel);
-            await ssm.PutSecureStringAsync(name, envelope, tags, cancel);
+            // Ours: nothing was stored for this machine before this call, whose first try was carried out and its answer lost.
         }
     }
 
-    private async Task UndoAsync(WorkflowJob job, Task<RegisteredRunner> registering, Task<string> starting)
+    /// <summary>Takes back what was made. The runner goes first: once it is gone, no job can begin on the machine.</summary>
+    /// <returns>False if a job runs on the machine already: then nothing was taken back.</returns>
+    private async Task<bool> UndoAsync(WorkflowJob job, string? instance)
     {
         using var limit = new CancellationTokenSource(UndoLimit);
-        if (await OutcomeAsync(starting) is { } instance)
-        {
-            await ec2.TerminateAsync(instance, limit.Token);
-            await IgnoreAsync(() => ssm.DeleteAsync(ConfigParameter.NameFor(instance), limit.Token), "ParameterNotFound");
-        }
-
-        if (await OutcomeAsync(registering) is { } runner)
-            await github.DeleteRunnerAsync(job, runner.Id, limit.Token);
+        if (instance is not null)
+            store.Undoing(job.Repository, job.Key, instance);
+        if (await github.FindRunnerAsync(job, job.RunnerToBe, limit.Token) is { } runner && !await github.DeleteRunnerAsync(job, runner, limit.Token))
+            return false;
+        if (instance is null)
+            return true;
+        await IgnoreAsync(() => ec2.TerminateAsync(instance, limit.Token), "InvalidInstanceID.NotFound");
+        await IgnoreAsync(() => ssm.DeleteAsync(ConfigParameter.NameFor(instance), limit.Token), "ParameterNotFound");
+        store.Undone(job.Repository, job.Key);
+        return true;
     }
 
     private static async Task<T?> OutcomeAsync<T>(Task<T> task)
@@ -142,9 +186,9 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
     /// Capacity and throttling pass. https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html</summary>
     private static bool IsFinal(string code) => code is "VcpuLimitExceeded" or "InstanceLimitExceeded" or "VolumeLimitExceeded" or "MaxIOPSLimitExceeded"
         or "UnauthorizedOperation" or "AuthFailure" or "AccessDeniedException" or "InvalidParameterValue" or "MissingParameter" or "UnknownParameter"
-        or "IdempotentParameterMismatch" or "IdempotentInstanceTerminated" or "ParameterLimitExceeded" or "ValidationException"
+        or "ParameterLimitExceeded" or "ValidationException"
         || code.StartsWith("InvalidLaunchTemplate", StringComparison.Ordinal) || code.StartsWith("InvalidAMI", StringComparison.Ordinal);
 
     /// <summary>A tag's value holds at most 256 characters.</summary>
-    private static string TagValue(string text) => text.Length <= 256 ? text : text[..256];
+    private static string LaunchTag(WorkflowJob job) => $"{job.Repository}:{job.Key}" is { Length: > 256 } text ? text[..256] : $"{job.Repository}:{job.Key}";
 }

@@ -1,4 +1,4 @@
-using System.Security.Cryptography;
+using Amazon.Runtime;
 using Amazon.Runtime.Credentials;
 using Amazon.SecurityToken;
 using Amazon.SecurityToken.Model;
@@ -14,7 +14,9 @@ namespace Mayfly.Controller;
 /// </summary>
 internal static class Program
 {
-    private const int ConfigurationError = 78; // EX_CONFIG of sysexits.h
+    private const int UsageError = 64; // EX_USAGE of sysexits.h
+    private const int ConfigurationError = 78; // EX_CONFIG
+    private const int StartFailed = 1;
     private static readonly TimeSpan CallLimit = TimeSpan.FromSeconds(15);
 
     private const string Help =
@@ -29,6 +31,8 @@ internal static class Program
         Settings: appsettings.json or Mayfly__… variables; docs/controller.md lists them.
         """;
 
+    private static string? Version => typeof(Program).Assembly.GetName().Version?.ToString(3);
+
     public static async Task<int> Main(string[] arguments)
     {
         switch (arguments)
@@ -37,14 +41,18 @@ internal static class Program
                 Console.WriteLine(Help);
                 return 0;
             case ["--version"]:
-                Console.WriteLine(typeof(Program).Assembly.GetName().Version?.ToString(3));
+                Console.WriteLine(Version);
                 return 0;
+            case not ([] or ["--check-config"]):
+                await Console.Error.WriteLineAsync(Help);
+                return UsageError;
         }
 
         try
         {
             var builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { Args = [], ContentRootPath = AppContext.BaseDirectory });
             var settings = Settings.From(builder.Configuration);
+            var secrets = AppSecrets.Read(settings);
             if (arguments is ["--check-config"])
             {
                 Console.WriteLine("the configuration is usable");
@@ -52,7 +60,7 @@ internal static class Program
             }
 
             using var store = new Store(settings.Database, TimeProvider.System);
-            await using var app = await BuildAsync(builder, settings, store);
+            await using var app = await BuildAsync(builder, settings, secrets, store);
             await app.RunAsync();
             return 0;
         }
@@ -61,9 +69,14 @@ internal static class Program
             await Console.Error.WriteLineAsync($"mayfly-controller: {e.Message}");
             return ConfigurationError;
         }
+        catch (Exception e) when (e is AmazonClientException or AmazonServiceException or HttpRequestException or IOException)
+        {
+            await Console.Error.WriteLineAsync($"mayfly-controller: did not start: {e.Message}");
+            return StartFailed;
+        }
     }
 
-    private static async Task<WebApplication> BuildAsync(WebApplicationBuilder builder, Settings settings, Store store)
+    private static async Task<WebApplication> BuildAsync(WebApplicationBuilder builder, Settings settings, AppSecrets secrets, Store store)
     {
         builder.Logging.ClearProviders();
         builder.Logging.AddSerilog(new LoggerConfiguration()
@@ -75,24 +88,34 @@ internal static class Program
         if (Environment.GetEnvironmentVariable("ASPNETCORE_URLS") is null)
             builder.WebHost.UseUrls("http://127.0.0.1:8080");
 
-        // Secrets are read once from their files; changed ones take a restart.
-        var key = RSA.Create();
-        key.ImportFromPem(await File.ReadAllTextAsync(settings.PrivateKeyFile));
-        var secret = System.Text.Encoding.UTF8.GetBytes((await File.ReadAllTextAsync(settings.WebhookSecretFile)).Trim());
-
         var credentials = await new DefaultAWSCredentialsIdentityResolver().ResolveIdentityAsync(null, CancellationToken.None);
         var ec2 = new Ec2Client(AwsConnection.To("ec2", settings.Region, credentials, CallLimit, TimeProvider.System));
         var ssm = new SsmClient(AwsConnection.To("ssm", settings.Region, credentials, CallLimit, TimeProvider.System));
-        var github = new GitHubApp(new HttpClient { BaseAddress = settings.GitHubApi, Timeout = CallLimit }, settings, key, TimeProvider.System);
-        var launcher = new Launcher(github, ec2, ssm, await FindAccountAsync(settings), settings);
+        var github = new GitHubApp(new HttpClient { BaseAddress = settings.GitHubApi, Timeout = CallLimit }, settings, secrets.Key, TimeProvider.System);
+        var launcher = new Launcher(github, ec2, ssm, await FindAccountAsync(settings), settings, store);
         var inbox = new Inbox();
 
         builder.Services.AddSingleton(TimeProvider.System).AddSingleton(settings).AddSingleton(store).AddSingleton(inbox).AddSingleton(ec2).AddSingleton(launcher);
         builder.Services.AddHostedService<Worker>().AddHostedService<Watcher>();
         var app = builder.Build();
-        app.MapPost("/webhook", new Webhook(store, inbox, settings, secret).HandleAsync);
-        app.MapGet("/healthz", () => "alive\n");
+        app.MapPost("/webhook", new Webhook(store, inbox, settings, secrets.Webhook, app.Services.GetRequiredService<ILogger<Webhook>>()).HandleAsync);
+        app.MapGet("/healthz", () => Health(store));
+        app.Logger.LogInformation("mayfly-controller {Version}: {Repositories}, label {Label}, launch template {Template} in {Region}, database {Database}",
+            Version, string.Join(", ", settings.Repositories), settings.Label, settings.LaunchTemplate, settings.Region, settings.Database);
         return app;
+    }
+
+    private static IResult Health(Store store)
+    {
+        try
+        {
+            store.CheckWritable();
+            return Results.Text("alive\n");
+        }
+        catch (Sqlite.SqliteException e)
+        {
+            return Results.Text($"the store cannot be written: {e.Message}\n", statusCode: StatusCodes.Status503ServiceUnavailable);
+        }
     }
 
     private static async Task<AwsAccount> FindAccountAsync(Settings settings)

@@ -57,7 +57,7 @@ internal sealed record Settings
         return new Settings
         {
             GitHubApi = Uri.TryCreate(Text("GitHub:Api", "https://api.github.com/"), UriKind.Absolute, out var api) && api.Scheme is "https" or "http"
-                ? api
+                ? new Uri(api.AbsoluteUri.TrimEnd('/') + "/") // without it, a path such as /api/v3 would be replaced instead of followed
                 : throw Wrong("GitHub:Api", section["GitHub:Api"], "an http or https address"),
             AppId = Number("GitHub:AppId", null, 1, long.MaxValue),
             PrivateKeyFile = ExistingFile("GitHub:PrivateKeyFile"),

@@ -6,8 +6,14 @@ namespace Mayfly.Controller;
 /// <summary>Where a job's machine stands.</summary>
 internal enum LaunchState
 {
-    /// <summary>Decided on; asked of GitHub and EC2, perhaps more than once.</summary>
+    /// <summary>Decided on; asked of GitHub and EC2, perhaps more than once. No machine has a configuration yet.</summary>
     Launching,
+
+    /// <summary>The machine runs and its configuration is being stored: from here on it may have taken it.</summary>
+    Storing,
+
+    /// <summary>The machine is being ended again, since a part of the launch failed.</summary>
+    Undoing,
 
     /// <summary>The machine runs and its configuration is stored.</summary>
     Launched,
@@ -20,9 +26,11 @@ internal enum LaunchState
 }
 
 /// <summary>What is known of one job's machine.</summary>
-/// <param name="Undone">How many launches were undone: the next one is a new request to EC2, not the same again.</param>
+/// <param name="Spent">How many client tokens EC2 has answered for good: the next launch is a new request to it.</param>
+/// <param name="InstanceId">From <see cref="LaunchState.Storing"/> on.</param>
 internal sealed record LaunchRecord(
-    int Undone, string Repository, string Key, LaunchState State, string? InstanceId, string? RunnerName, string? Conclusion, string? Reason, string? Ending, string? Timeline);
+    int Spent, string Repository, string Key, LaunchState State, DateTimeOffset ChangedAt, string? InstanceId, string? RunnerName, string? Conclusion,
+    string? Reason, string? Ending, string? Timeline);
 
 /// <summary>
 /// What must survive: deliveries that were accepted, and launches. A commit is on the disk before it returns, and a
@@ -39,7 +47,7 @@ internal sealed class Store : IDisposable
         CREATE INDEX delivery_open ON delivery (received_at) WHERE done = 0;
         CREATE TABLE launch (
           repository TEXT NOT NULL, key TEXT NOT NULL, state TEXT NOT NULL, instance_id TEXT, runner_name TEXT, conclusion TEXT,
-          reason TEXT, ending TEXT, timeline TEXT, undone INTEGER NOT NULL DEFAULT 0, changed_at TEXT NOT NULL, PRIMARY KEY (repository, key));
+          reason TEXT, ending TEXT, timeline TEXT, spent INTEGER NOT NULL DEFAULT 0, changed_at TEXT NOT NULL, PRIMARY KEY (repository, key));
         """,
     ];
 
@@ -97,13 +105,22 @@ internal sealed class Store : IDisposable
         }
     }
 
+    /// <summary>The machine is about to be given its configuration.</summary>
+    public void Storing(string repository, string key, string instanceId) => Set(repository, key, LaunchState.Storing, "instance_id", instanceId);
+
     public void Launched(string repository, string key, string instanceId) => Set(repository, key, LaunchState.Launched, "instance_id", instanceId);
 
-    /// <summary>A launch failed and what it had made is gone.</summary>
+    /// <summary>The machine is about to be ended; written down first, so that a crash cannot forget it.</summary>
+    public void Undoing(string repository, string key, string instanceId) => Set(repository, key, LaunchState.Undoing, "instance_id", instanceId);
+
+    /// <summary>What was made is gone, and with it the client token: EC2 answers the next launch anew.</summary>
     public void Undone(string repository, string key)
     {
         lock (_lock)
-            _database.Execute("UPDATE launch SET undone = undone + 1 WHERE repository = ? AND key = ?", repository, key);
+        {
+            _database.Execute("UPDATE launch SET state = ?, instance_id = NULL, spent = spent + 1, changed_at = ? WHERE repository = ? AND key = ?",
+                nameof(LaunchState.Launching), Now(), repository, key);
+        }
     }
 
     public void Refused(string repository, string key, string reason) => Set(repository, key, LaunchState.Refused, "reason", reason);
@@ -142,6 +159,14 @@ internal sealed class Store : IDisposable
             return _database.Query($"{Select} WHERE state = ?", Read, nameof(LaunchState.Launched));
     }
 
+    /// <summary>Takes the lock that every write takes and gives it back.</summary>
+    /// <exception cref="SqliteException">Nothing can be written.</exception>
+    public void CheckWritable()
+    {
+        lock (_lock)
+            _database.Transact(() => { });
+    }
+
     public int CountDeliveries()
     {
         lock (_lock)
@@ -150,11 +175,11 @@ internal sealed class Store : IDisposable
 
     public void Dispose() => _database.Dispose();
 
-    private const string Select = "SELECT undone, repository, key, state, instance_id, runner_name, conclusion, reason, ending, timeline FROM launch";
+    private const string Select = "SELECT spent, repository, key, state, changed_at, instance_id, runner_name, conclusion, reason, ending, timeline FROM launch";
 
     private static LaunchRecord Read(Statement row) => new(
         (int)row.Integer(0), row.Text(1), row.Text(2), Enum.Parse<LaunchState>(row.Text(3)),
-        row.TextOrNull(4), row.TextOrNull(5), row.TextOrNull(6), row.TextOrNull(7), row.TextOrNull(8), row.TextOrNull(9));
+        DateTimeOffset.Parse(row.Text(4), CultureInfo.InvariantCulture), row.TextOrNull(5), row.TextOrNull(6), row.TextOrNull(7), row.TextOrNull(8), row.TextOrNull(9), row.TextOrNull(10));
 
     private void Set(string repository, string key, LaunchState state, string column, string value)
     {

@@ -1,9 +1,10 @@
 using System.Diagnostics.Metrics;
+using Mayfly.Controller.Sqlite;
 
 namespace Mayfly.Controller;
 
 /// <summary>POST /webhook: verify, store, answer. Nothing is answered with 202 that is not on the disk.</summary>
-internal sealed class Webhook(Store store, Inbox inbox, Settings settings, byte[] secret)
+internal sealed partial class Webhook(Store store, Inbox inbox, Settings settings, byte[] secret, ILogger<Webhook> log)
 {
     private static readonly Meter Meter = new("Mayfly.Controller");
     private static readonly Counter<long> Answered = Meter.CreateCounter<long>("mayfly.webhook.answers", description: "Webhook deliveries by what became of them");
@@ -23,7 +24,18 @@ internal sealed class Webhook(Store store, Inbox inbox, Settings settings, byte[
             return;
         }
 
-        var isNew = store.Accept(delivery);
+        bool isNew;
+        try
+        {
+            isNew = store.Accept(delivery);
+        }
+        catch (SqliteException e)
+        {
+            LogNotStored(delivery.Id, e.Message);
+            await AnswerAsync(context, new Refusal(503, "not-stored", "the delivery could not be stored; send it again"));
+            return;
+        }
+
         if (isNew)
             inbox.Add(delivery.Id);
         await AnswerAsync(context, new Refusal(202, isNew ? "accepted" : "known", isNew ? "stored" : "stored before"));
@@ -53,4 +65,7 @@ internal sealed class Webhook(Store store, Inbox inbox, Settings settings, byte[
         context.Response.ContentType = "text/plain; charset=utf-8";
         await context.Response.WriteAsync($"{answer.Code}: {answer.Reason}\n", context.RequestAborted);
     }
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "delivery {Delivery} could not be stored: {Reason}")]
+    private partial void LogNotStored(string delivery, string reason);
 }

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Threading.Channels;
 using Mayfly.Aws;
 
@@ -14,44 +15,74 @@ internal sealed partial class Worker(Store store, Launcher launcher, Settings se
 
     private static readonly TimeSpan FirstPause = TimeSpan.FromSeconds(5);
 
+    /// <summary>Launches under way have this long when the controller is asked to stop: less than the host waits (30 s).
+    /// One that does not finish is taken up where it stands by the next start.</summary>
+    private static readonly TimeSpan FinishLimit = TimeSpan.FromSeconds(15);
+
+    /// <summary>Deliveries and launches that are being worked on: each by one at a time.</summary>
+    private readonly ConcurrentDictionary<string, bool> _underWay = new();
+
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
+        using var finish = new CancellationTokenSource(Timeout.InfiniteTimeSpan, time);
+        using var stop = stoppingToken.Register(() => finish.CancelAfter(FinishLimit));
         foreach (var id in store.OpenDeliveries())
             inbox.Add(id);
-        await Parallel.ForEachAsync(inbox.ReadAllAsync(stoppingToken), new ParallelOptions { MaxDegreeOfParallelism = AtOnce, CancellationToken = stoppingToken },
-            async (id, cancel) => await WorkAsync(id, cancel));
+        await Parallel.ForEachAsync(inbox.ReadAllAsync(stoppingToken), new ParallelOptions { MaxDegreeOfParallelism = AtOnce },
+            async (id, _) => await WorkAsync(id, stoppingToken, finish.Token));
     }
 
-    private async Task WorkAsync(string id, CancellationToken cancel)
+    private async Task WorkAsync(string id, CancellationToken stop, CancellationToken finish)
     {
-        if (store.Take(id) is not var (body, attempt))
+        if (stop.IsCancellationRequested || !_underWay.TryAdd(id, true))
             return;
+        var attempt = 1;
         try
         {
-            var job = WorkflowJob.Parse(body);
-            try
-            {
-                await ActAsync(job, cancel);
-            }
-            catch (Exception e) when (e is LaunchRefusedException || (attempt >= MostAttempts && !cancel.IsCancellationRequested))
-            {
-                store.Refused(job.Repository, job.Key, e.Message);
-                LogRefused(id, job.Repository, job.Id, e.Message);
-            }
-
+            if (store.Take(id) is not var (body, number))
+                return;
+            attempt = number;
+            await WorkAsync(id, body, attempt, finish);
             store.Done(id);
+        }
+        catch (Exception) when (finish.IsCancellationRequested)
+        {
+            // it stands in the store and is found at the next start
+        }
+        catch (Exception e)
+        {
+            // Whatever it is: one delivery must not stop the others, and all its tries are counted.
+            var pause = FirstPause * Math.Pow(2, attempt - 1);
+            LogRetry(id, attempt, pause, e.Message, e is AwsException or GitHubException or HttpRequestException or TimeoutException or OperationCanceledException ? null : e);
+            _ = AgainAsync(id, pause, stop);
+        }
+        finally
+        {
+            _underWay.TryRemove(id, out _);
+        }
+    }
+
+    private async Task WorkAsync(string id, byte[] body, int attempt, CancellationToken cancel)
+    {
+        WorkflowJob job;
+        try
+        {
+            job = WorkflowJob.Parse(body);
         }
         catch (InvalidDataException e)
         {
-            store.Done(id);
             LogUnusable(id, e.Message);
+            return;
         }
-        catch (Exception e) when (e is AwsException or GitHubException or HttpRequestException or TimeoutException
-            || (e is OperationCanceledException && !cancel.IsCancellationRequested))
+
+        try
         {
-            var pause = FirstPause * Math.Pow(2, attempt - 1);
-            LogRetry(id, attempt, pause, e.Message);
-            _ = AgainAsync(id, pause, cancel);
+            await ActAsync(job, cancel);
+        }
+        catch (Exception e) when (e is LaunchRefusedException || (attempt >= MostAttempts && !cancel.IsCancellationRequested))
+        {
+            store.Refused(job.Repository, job.Key, e.Message);
+            LogRefused(id, job.Repository, job.Id, e.Message);
         }
     }
 
@@ -60,14 +91,7 @@ internal sealed partial class Worker(Store store, Launcher launcher, Settings se
         switch (Decide.For(job, settings))
         {
             case Decision.Launch launch:
-                var before = store.Begin(job.Repository, job.Key);
-                if (before.State != LaunchState.Launching)
-                {
-                    LogKnown(job.Repository, job.Id, before.State);
-                    break;
-                }
-
-                await LaunchAsync(job, launch, before.Undone, cancel);
+                await LaunchOnceAsync(job, launch, cancel);
                 break;
             case Decision.Record:
                 store.Recorded(job);
@@ -82,18 +106,32 @@ internal sealed partial class Worker(Store store, Launcher launcher, Settings se
         }
     }
 
-    private async Task LaunchAsync(WorkflowJob job, Decision.Launch launch, int undone, CancellationToken cancel)
+    /// <summary>A job can be queued by several deliveries (with environments: queued, waiting, queued), even at the same moment.</summary>
+    private async Task LaunchOnceAsync(WorkflowJob job, Decision.Launch launch, CancellationToken cancel)
     {
+        var launching = $"{job.Repository}:{job.Key}";
+        if (!_underWay.TryAdd(launching, true))
+        {
+            LogKnown(job.Repository, job.Id, LaunchState.Launching);
+            return;
+        }
+
         try
         {
-            var instance = await launcher.LaunchAsync(job, launch, undone, cancel);
+            var before = store.Begin(job.Repository, job.Key);
+            if (before.State is LaunchState.Launched or LaunchState.Ended or LaunchState.Refused)
+            {
+                LogKnown(job.Repository, job.Id, before.State);
+                return;
+            }
+
+            var instance = await launcher.LaunchAsync(job, launch, before, cancel);
             store.Launched(job.Repository, job.Key, instance);
             LogLaunched(job.Repository, job.Id, job.Name, instance);
         }
-        catch
+        finally
         {
-            store.Undone(job.Repository, job.Key);
-            throw;
+            _underWay.TryRemove(launching, out _);
         }
     }
 
@@ -129,7 +167,7 @@ internal sealed partial class Worker(Store store, Launcher launcher, Settings se
     private partial void LogUnusable(string delivery, string reason);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "delivery {Delivery}: attempt {Attempt} failed, again in {Pause}: {Reason}")]
-    private partial void LogRetry(string delivery, int attempt, TimeSpan pause, string reason);
+    private partial void LogRetry(string delivery, int attempt, TimeSpan pause, string reason, Exception? unexpected);
 }
 
 /// <summary>Ids of deliveries that wait for the worker. What counts is in the store; this only wakes.</summary>

@@ -21,6 +21,9 @@ internal sealed record WorkflowJob(
     /// <summary>Names the launch everywhere: in the store, the runner's name, the client token and the instance's tag.</summary>
     public string Key => $"{Id}-{Attempt}";
 
+    /// <summary>The name of the runner that is registered for this job; another may take the job all the same.</summary>
+    public string RunnerToBe => $"mayfly-{Key}";
+
     /// <exception cref="InvalidDataException">A field is missing: names it.</exception>
     public static WorkflowJob Parse(byte[] body)
     {

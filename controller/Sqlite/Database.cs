@@ -70,7 +70,15 @@ internal sealed class Database : IDisposable
         }
         catch
         {
-            Execute("ROLLBACK");
+            try
+            {
+                Execute("ROLLBACK");
+            }
+            catch (SqliteException)
+            {
+                // SQLite has rolled back itself, as it does when the disk is full; the first error is the one to tell
+            }
+
             throw;
         }
     }
