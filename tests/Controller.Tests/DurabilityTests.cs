@@ -1,0 +1,145 @@
+using Mayfly.Lab.GitHub;
+
+namespace Mayfly.Controller.Tests;
+
+/// <summary>Killed as a crash kills it, at every moment that changes something outside: no accepted job is lost, and none
+/// gets two machines.</summary>
+public sealed class DurabilityTests
+{
+    private static readonly string[] Labels = ["mayfly"];
+
+    [Fact]
+    public async Task What_was_answered_with_202_is_on_the_disk()
+    {
+        await using var world = await World.StartAsync();
+        world.Lab.GitHub.Disturb = (_, _) => throw new GitHubFault(503, "nothing can be launched yet");
+        var killed = world.KillAt("github", "webhook queued");
+        var (job, status) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        Assert.Equal(202, status);
+        await killed;
+        Assert.Single(world.Stored(s => s.OpenDeliveries()));
+        world.Lab.GitHub.Disturb = null;
+        await world.StartControllerAsync();
+        await world.AssertLaunchedOnceAsync(job);
+    }
+
+    [Theory]
+    [InlineData("github", "runner registered")]
+    [InlineData("ec2", "instance launched")]
+    [InlineData("ssm", "parameter stored")]
+    public async Task Killed_in_the_middle_of_a_launch_it_goes_on_with_what_it_made(string source, string moment)
+    {
+        await using var world = await World.StartAsync();
+        var killed = world.KillAt(source, moment);
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        await killed;
+        await world.StartControllerAsync();
+        await world.AssertLaunchedOnceAsync(job);
+        Assert.Single(world.Lab.Fleet.Instances);
+    }
+
+    [Fact]
+    public async Task Killed_twice_it_still_launches_once()
+    {
+        await using var world = await World.StartAsync();
+        var killed = world.KillAt("ec2", "instance launched");
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        await killed;
+        killed = world.KillAt("ssm", "parameter stored");
+        await world.StartControllerAsync();
+        await killed;
+        await world.StartControllerAsync();
+        await world.AssertLaunchedOnceAsync(job);
+        Assert.Single(world.Lab.Fleet.Instances);
+    }
+
+    [Fact]
+    public async Task A_machine_that_took_its_configuration_and_runs_the_job_is_left_alone()
+    {
+        await using var world = await World.StartAsync();
+        var killed = world.KillAt("ssm", "parameter stored");
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        await killed;
+        await TakeConfigurationAsync(world);
+        var runner = world.Lab.GitHub.Runners.All.Single();
+        (job.Runner, runner.Job) = (runner, job);
+        world.Lab.GitHub.Jobs.Start(job);
+        await world.Lab.GitHub.Webhooks.Settled; // nobody heard of it
+
+        await world.StartControllerAsync();
+        await world.LineAsync("launched i-", $"{job.Id}");
+        Assert.Single(world.Living);
+        Assert.Same(runner, world.Lab.GitHub.Runners.All.Single());
+        Assert.Empty(world.Lab.Ssm.Parameters);
+    }
+
+    [Fact]
+    public async Task A_machine_that_took_its_configuration_and_no_job_is_replaced()
+    {
+        await using var world = await World.StartAsync();
+        var killed = world.KillAt("ssm", "parameter stored");
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        await killed;
+        var first = world.Living.Single();
+        await TakeConfigurationAsync(world);
+
+        await world.StartControllerAsync();
+        await world.AssertLaunchedOnceAsync(job);
+        Assert.NotEqual(first.Id, world.Living.Single().Id);
+    }
+
+    [Fact]
+    public async Task A_machine_that_ended_meanwhile_without_a_configuration_is_replaced()
+    {
+        await using var world = await World.StartAsync();
+        var killed = world.KillAt("ec2", "instance launched");
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        await killed;
+        world.Machines.Values.Single().Kill();
+        await world.EventAsync("ec2", "instance terminated");
+
+        await world.StartControllerAsync();
+        await world.AssertLaunchedOnceAsync(job);
+    }
+
+    [Fact]
+    public async Task Settings_that_changed_meanwhile_leave_no_second_machine()
+    {
+        await using var world = await World.StartAsync();
+        var killed = world.KillAt("ec2", "instance launched");
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        await killed;
+        await world.StartControllerAsync(new Dictionary<string, string> { ["Mayfly__InstanceTypes"] = "c7i.large" });
+        await world.AssertLaunchedOnceAsync(job);
+        Assert.Equal("c7i.large", world.Living.Single().Type);
+    }
+
+    [Theory]
+    [InlineData("github", "runner removed")]
+    [InlineData("ec2", "instance terminated")]
+    public async Task Killed_while_it_undoes_a_launch_it_first_finishes_that(string source, string moment)
+    {
+        await using var world = await World.StartAsync();
+        world.Lab.GitHub.JitPadding = 8000;
+        var killed = world.KillAt(source, moment);
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        await killed;
+        world.Lab.GitHub.JitPadding = 0;
+        await world.StartControllerAsync();
+        await world.AssertLaunchedOnceAsync(job);
+    }
+
+    /// <summary>What the agent does: reads its parameter and deletes it.</summary>
+    private static async Task TakeConfigurationAsync(World world)
+    {
+        using var http = new HttpClient(new Amazon.Runtime.Signing.SigV4SigningHandler(
+            new Amazon.Runtime.BasicAWSCredentials(world.Lab.User.Id, world.Lab.User.Secret), Amazon.RegionEndpoint.GetBySystemName(world.Lab.Options.Region), "ssm", new HttpClientHandler()));
+        using var request = new HttpRequestMessage(HttpMethod.Post, world.Lab.AwsAddress)
+        {
+            Content = new StringContent($$"""{"Name":"{{world.Lab.Ssm.Parameters.Single().Name}}"}""", new System.Net.Http.Headers.MediaTypeHeaderValue("application/x-amz-json-1.1")),
+            Headers = { { "X-Amz-Target", "AmazonSSM.DeleteParameter" } },
+        };
+        using var response = await http.SendAsync(request, TestContext.Current.CancellationToken);
+        response.EnsureSuccessStatusCode();
+    }
+}

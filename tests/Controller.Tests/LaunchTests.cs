@@ -1,0 +1,242 @@
+using System.Diagnostics;
+using Mayfly.Contract;
+using Mayfly.Lab;
+using Mayfly.Lab.Aws;
+using Mayfly.Lab.GitHub;
+
+namespace Mayfly.Controller.Tests;
+
+/// <summary>From the webhook to the machine and its end: the real program against the lab.</summary>
+public sealed class LaunchTests
+{
+    private static readonly string[] Labels = ["mayfly"];
+
+    [Fact]
+    public async Task A_queued_job_gets_one_machine_with_its_configuration_and_tags()
+    {
+        await using var world = await World.StartAsync();
+        var (job, status) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        Assert.Equal(202, status);
+        await world.AssertLaunchedOnceAsync(job);
+        var tags = world.Living[0].Tags;
+        Assert.Equal(($"octo-org/octo-repo:{job.Id}-1", "ssm", "300", "21600"), (tags[Tags.Launch], tags[Tags.Config], tags[Tags.IdleTimeout], tags[Tags.JobTimeout]));
+        Assert.False(world.Living[0].Spot);
+    }
+
+    [Fact]
+    public async Task A_label_asks_for_spot_and_the_runner_bears_it()
+    {
+        await using var world = await World.StartAsync();
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", ["mayfly", "spot=true"], []);
+        await world.AssertLaunchedOnceAsync(job);
+        Assert.True(world.Living[0].Spot);
+        Assert.Equal(["mayfly", "spot=true"], world.Lab.GitHub.Runners.All.Single().Labels);
+    }
+
+    [Fact]
+    public async Task Sent_again_a_delivery_launches_nothing_more()
+    {
+        await using var world = await World.StartAsync();
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        await world.AssertLaunchedOnceAsync(job);
+        Assert.Equal(202, await world.Lab.GitHub.Webhooks.RedeliverAsync(world.Lab.GitHub.Webhooks.Log[0]));
+        Assert.Equal(202, await world.Lab.GitHub.Webhooks.SendAsync(job, "queued"));
+        await world.LineAsync($"job {job.Id}", "is Launched already");
+        await world.AssertLaunchedOnceAsync(job);
+        Assert.Equal(2, world.Stored(s => s.CountDeliveries()));
+    }
+
+    [Fact]
+    public async Task A_job_that_is_queued_by_many_deliveries_at_once_gets_one_machine()
+    {
+        await using var world = await World.StartAsync();
+        var webhooks = world.Lab.GitHub.Webhooks;
+        (var target, webhooks.Target) = (webhooks.Target, null);
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        webhooks.Target = target;
+        Assert.All(await Task.WhenAll(Enumerable.Range(0, 12).Select(_ => world.PostAsync(webhooks.Log[0].Body))), status => Assert.Equal(202, status));
+        await world.AssertLaunchedOnceAsync(job);
+        await webhooks.SendAsync(job, "queued");
+        await world.LineAsync("is Launched already");
+        await world.AssertLaunchedOnceAsync(job);
+        Assert.Single(world.Lab.Fleet.Instances);
+    }
+
+    [Fact]
+    public async Task What_becomes_of_the_job_and_of_its_machine_is_written_down()
+    {
+        await using var world = await World.StartAsync();
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        await world.AssertLaunchedOnceAsync(job);
+        job.Runner = world.Lab.GitHub.Runners.All.Single();
+        world.Lab.GitHub.Jobs.Start(job);
+        world.Lab.GitHub.Jobs.Complete(job, "success");
+        await world.LineAsync($"job {job.Id}", "Completed", "success");
+
+        var machine = world.Machines[world.Living[0].Id];
+        var done = new ConsoleEvent(9.5, 9, Milestone.JobDone, "succeeded");
+        machine.Console = $"[    0.0] kernel\n{ConsoleLine.Format(done)}\n{ConsoleLine.Format(new ConsoleEnding("job-succeeded", 10, "the job succeeded", [done]))}\n";
+        machine.Kill();
+        await world.LineAsync("ended: job-succeeded: the job succeeded");
+        var launch = world.LaunchOf(job)!;
+        Assert.Equal((LaunchState.Ended, job.Runner.Name, "success", "job-succeeded: the job succeeded"), (launch.State, launch.RunnerName, launch.Conclusion, launch.Ending));
+        Assert.Contains(Milestone.JobDone, launch.Timeline!, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_configuration_too_large_for_its_parameter_leaves_nothing_and_says_why()
+    {
+        await using var world = await World.StartAsync();
+        world.Lab.GitHub.JitPadding = 8000;
+        var (job, status) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        Assert.Equal(202, status);
+        await world.LineAsync("no machine for job", $"{job.Id}", "a standard parameter holds 4096");
+        world.AssertNothingLeft();
+        var launch = world.LaunchOf(job)!;
+        Assert.Equal(LaunchState.Refused, launch.State);
+        Assert.Contains("a standard parameter holds 4096", launch.Reason!, StringComparison.Ordinal);
+        await world.StopControllerAsync();
+        Assert.Empty(world.Stored(s => s.OpenDeliveries()));
+    }
+
+    [Theory]
+    [InlineData("VcpuLimitExceeded")]
+    [InlineData("UnauthorizedOperation")]
+    public async Task What_waiting_does_not_mend_is_refused_at_once_and_undone(string code)
+    {
+        await using var world = await World.StartAsync();
+        world.Lab.Fleet.Refusals["*"] = code;
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        await world.LineAsync("no machine for job", $"{job.Id}", code);
+        world.AssertNothingLeft();
+        Assert.Equal(LaunchState.Refused, world.LaunchOf(job)!.State);
+    }
+
+    [Fact]
+    public async Task Without_capacity_the_launch_is_undone_and_tried_again()
+    {
+        await using var world = await World.StartAsync();
+        world.Lab.Fleet.Refusals["*"] = "InsufficientInstanceCapacity";
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        await world.LineAsync("attempt 1 failed", "InsufficientInstanceCapacity");
+        world.AssertNothingLeft();
+        world.Lab.Fleet.Refusals.Clear();
+        await world.AssertLaunchedOnceAsync(job);
+    }
+
+    [Fact]
+    public async Task A_job_that_was_cancelled_while_there_was_no_capacity_gets_no_machine()
+    {
+        await using var world = await World.StartAsync();
+        world.Lab.Fleet.Refusals["*"] = "InsufficientInstanceCapacity";
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        await world.LineAsync("attempt 1 failed");
+        world.Lab.GitHub.Jobs.Cancel(job);
+        world.Lab.Fleet.Refusals.Clear();
+        await world.LineAsync("no machine for job", $"{job.Id}", "no longer waits");
+        world.AssertNothingLeft();
+        Assert.Empty(world.Lab.Fleet.Instances);
+    }
+
+    [Theory]
+    [InlineData("AccessDeniedException", "no machine for job")]
+    [InlineData("InternalServerError", "attempt 1 failed")]
+    public async Task A_parameter_that_cannot_be_stored_undoes_the_machine_and_the_runner(string code, string said)
+    {
+        await using var world = await World.StartAsync();
+        world.Lab.Ssm.Disturb = (action, _) =>
+        {
+            if (action == "PutParameter")
+                throw new AwsFault(code, "the lab was told to", code.StartsWith("Internal", StringComparison.Ordinal) ? 500 : 400);
+        };
+        await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        await world.LineAsync(said, code);
+        world.AssertNothingLeft();
+    }
+
+    [Fact]
+    public async Task A_parameter_whose_answer_was_lost_is_not_stored_twice()
+    {
+        await using var world = await World.StartAsync();
+        var lost = 0;
+        world.Lab.Journal.Recorded += e =>
+        {
+            if (e.Name == "parameter stored" && Interlocked.Exchange(ref lost, 1) == 0)
+                throw new AwsFault("InternalServerError", "stored, and the answer lost", 500);
+        };
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        await world.AssertLaunchedOnceAsync(job);
+        Assert.Equal(1, lost);
+    }
+
+    [Fact]
+    public async Task A_runner_name_that_is_in_use_is_what_an_earlier_try_left()
+    {
+        await using var world = await World.StartAsync(controller: false);
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        var stale = world.Lab.GitHub.Runners.Register($"mayfly-{job.Id}-1", Labels, "_work");
+        await world.StartControllerAsync();
+        await world.Lab.GitHub.Webhooks.SendAsync(job, "queued");
+        await world.AssertLaunchedOnceAsync(job);
+        Assert.NotEqual(stale.Id, world.Lab.GitHub.Runners.All.Single().Id);
+    }
+
+    [Fact]
+    public async Task A_GitHub_that_is_down_is_waited_for()
+    {
+        await using var world = await World.StartAsync();
+        world.Lab.GitHub.Disturb = (_, _) => throw new GitHubFault(503, "the lab was told to");
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        await world.LineAsync("attempt 1 failed", "503");
+        world.Lab.GitHub.Disturb = null;
+        await world.AssertLaunchedOnceAsync(job);
+        Assert.Single(world.Living);
+    }
+
+    [Fact]
+    public async Task A_label_that_is_not_understood_launches_nothing_and_is_named()
+    {
+        await using var world = await World.StartAsync();
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", ["mayfly", "cpu=many"], []);
+        await world.LineAsync("no machine for job", $"{job.Id}", "'cpu=many'");
+        world.AssertNothingLeft();
+        Assert.Equal(LaunchState.Refused, world.LaunchOf(job)!.State);
+    }
+
+    [Fact]
+    public async Task Asked_to_stop_it_finishes_the_launch_under_way()
+    {
+        await using var world = await World.StartAsync();
+        using var stopping = new ManualResetEventSlim();
+        world.Lab.Ssm.Disturb = (action, _) => stopping.Wait(World.Limit, CancellationToken.None);
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        await world.EventAsync("ec2", "instance launched");
+        using (var process = Process.GetProcessById(world.Controller.ProcessId))
+        {
+            using var term = Process.Start("kill", ["-TERM", $"{process.Id}"]);
+            await world.LineAsync("Application is shutting down");
+            stopping.Set();
+            await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(World.Limit, TestContext.Current.CancellationToken);
+        }
+
+        await world.AssertLaunchedOnceAsync(job);
+    }
+
+    [Fact]
+    public async Task No_secret_stands_in_the_log_the_command_line_the_environment_or_the_store()
+    {
+        await using var world = await World.StartAsync();
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        await world.AssertLaunchedOnceAsync(job);
+        var envelope = world.Lab.Ssm.Parameters.Single().Value;
+        var process = $"/proc/{world.Controller.ProcessId}";
+        var seen = string.Join('\n', [.. world.Log, await File.ReadAllTextAsync($"{process}/cmdline", TestContext.Current.CancellationToken), await File.ReadAllTextAsync($"{process}/environ", TestContext.Current.CancellationToken)]);
+        await world.Controller.KillAsync();
+        foreach (var file in Directory.GetFiles(world.Folder, "controller.db*"))
+            seen += await File.ReadAllTextAsync(file, System.Text.Encoding.Latin1, TestContext.Current.CancellationToken);
+        using var files = Envelope.Unpack(envelope);
+        foreach (var secret in (string[])[world.Lab.GitHub.Options.WebhookSecret, world.Lab.User.Secret, envelope, "ghs_", "eyJ", "PRIVATE KEY",
+            .. files.Contents.Select(c => System.Text.Encoding.UTF8.GetString(c.Reveal()))])
+            Assert.DoesNotContain(secret, seen, StringComparison.Ordinal);
+    }
+}

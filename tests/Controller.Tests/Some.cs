@@ -1,0 +1,30 @@
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Mayfly.Lab.GitHub;
+
+namespace Mayfly.Controller.Tests;
+
+/// <summary>Values that a test needs and does not care about.</summary>
+internal static class Some
+{
+    public static readonly byte[] Secret = Encoding.UTF8.GetBytes("a secret of the webhook");
+
+    public static Settings Settings(int maxBody = 1 << 20) => new()
+    {
+        GitHubApi = new Uri("http://127.0.0.1/"), AppId = 1_234_567, PrivateKeyFile = "", WebhookSecretFile = "", Installations = [87_654_321],
+        Repositories = ["octo-org/octo-repo", "other-org/*"], LaunchTemplate = "mayfly", InstanceTypes = [], Region = "eu-central-1", Database = "", Label = "mayfly",
+        RunnerGroup = 1, IdleTimeout = TimeSpan.FromMinutes(5), JobTimeout = TimeSpan.FromHours(6), LookEvery = TimeSpan.FromSeconds(30), MaxBody = maxBody,
+    };
+
+    public static WorkflowJob Job(JobAction action = JobAction.Queued, params string[] labels) =>
+        new(action, 87_654_321, "octo-org/octo-repo", 43_000_000_001, 13_000_000_001, 1, "build", labels, null, null);
+
+    /// <summary>An event in the official shape, with what <paramref name="change"/> makes of it.</summary>
+    public static byte[] Event(Action<JsonObject>? change = null, string action = "queued")
+    {
+        var body = WebhookPayload.Of(action, new Job(43_000_000_001, 13_000_000_001, "build", ["mayfly"], [], DateTimeOffset.UnixEpoch), new GitHubOptions());
+        change?.Invoke(body);
+        return JsonSerializer.SerializeToUtf8Bytes(body);
+    }
+}

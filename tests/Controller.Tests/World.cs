@@ -1,0 +1,131 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using Mayfly.Contract;
+using Mayfly.Lab;
+using Mayfly.Lab.Ec2;
+using Mayfly.Lab.GitHub;
+using Mayfly.Lab.Machines;
+
+namespace Mayfly.Controller.Tests;
+
+/// <summary>The lab with machines that only pretend, and the real controller as a process of its own beside it.</summary>
+internal sealed class World : IAsyncDisposable
+{
+    public static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
+
+    private readonly Journal _lines = new(TimeProvider.System);
+    private readonly List<ControllerProcess> _controllers = [];
+
+    private World(Lab.Lab lab, string folder) => (Lab, Folder) = (lab, folder);
+
+    public Lab.Lab Lab { get; }
+
+    public string Folder { get; }
+
+    public ConcurrentDictionary<string, PretendMachine> Machines { get; private init; } = new();
+
+    /// <summary>The newest process.</summary>
+    public ControllerProcess Controller => _controllers[^1];
+
+    public IEnumerable<string> Log => _lines.Events.Select(e => e.Detail);
+
+    public IReadOnlyList<Instance> Living => [.. Lab.Fleet.Instances.Where(i => i.State is InstanceState.Pending or InstanceState.Running)];
+
+    public static async Task<World> StartAsync(LabOptions? options = null, bool controller = true)
+    {
+        var machines = new ConcurrentDictionary<string, PretendMachine>();
+        var lab = await Mayfly.Lab.Lab.StartAsync((options ?? new LabOptions()) with { Machine = (_, instance) => machines[instance.Id] = new PretendMachine() });
+        lab.Templates.Load(Demo.LaunchTemplate, "ami-0123456789abcdef0");
+        var world = new World(lab, Directory.CreateTempSubdirectory("mayfly-controller-test-").FullName) { Machines = machines };
+        if (controller)
+            await world.StartControllerAsync();
+        return world;
+    }
+
+    public async Task StartControllerAsync(IReadOnlyDictionary<string, string>? settings = null) =>
+        _controllers.Add(await ControllerProcess.StartAsync(Lab, Path.Combine(AppContext.BaseDirectory, "mayfly-controller.dll"), Folder, null, line => _lines.Record("controller", "line", "", line), settings));
+
+    /// <summary>Waits for a line of the controller's log that holds all these words, past or to come.</summary>
+    public async Task<string> LineAsync(params string[] words) =>
+        (await _lines.WaitForAsync(e => words.All(w => e.Detail.Contains(w, StringComparison.Ordinal)), Limit, TestContext.Current.CancellationToken)).Detail;
+
+    public Task<LabEvent> EventAsync(string source, string name) =>
+        Lab.Journal.WaitForAsync(e => e.Source == source && e.Name == name, Limit, TestContext.Current.CancellationToken);
+
+    /// <summary>Kills the controller the first time that something happens in the lab, before the lab answers.</summary>
+    public Task KillAt(string source, string name)
+    {
+        var killed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        Lab.Journal.Recorded += e =>
+        {
+            if (e.Source != source || e.Name != name || killed.Task.IsCompleted)
+                return;
+            using var process = Process.GetProcessById(Controller.ProcessId);
+            process.Kill();
+            process.WaitForExit();
+            killed.TrySetResult();
+        };
+        return killed.Task.WaitAsync(Limit, TestContext.Current.CancellationToken);
+    }
+
+    /// <summary>What the store on the disk holds.</summary>
+    public T Stored<T>(Func<Store, T> read)
+    {
+        using var store = new Store(Path.Combine(Folder, "controller.db"), TimeProvider.System);
+        return read(store);
+    }
+
+    public LaunchRecord? LaunchOf(Job job) => Stored(s => s.Find(Lab.GitHub.Options.FullName, $"{job.Id}-1"));
+
+    /// <summary>Sends an event as a delivery of its own, beside those that the lab's GitHub sends one after the other.</summary>
+    public async Task<int> PostAsync(byte[] body)
+    {
+        using var http = new HttpClient();
+        using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(Controller.Address, "webhook")) { Content = new ByteArrayContent(body) };
+        request.Headers.Add("X-GitHub-Event", "workflow_job");
+        request.Headers.Add("X-GitHub-Delivery", $"{Guid.NewGuid()}");
+        request.Headers.Add("X-Hub-Signature-256", Webhooks.Sign(Lab.GitHub.Options.WebhookSecret, body));
+        using var response = await http.SendAsync(request, TestContext.Current.CancellationToken);
+        return (int)response.StatusCode;
+    }
+
+    /// <summary>One living machine, its parameter with its tag, and in it the configuration of the one registered runner.</summary>
+    public async Task AssertLaunchedOnceAsync(Job job)
+    {
+        await LineAsync("launched i-", $"{job.Id}");
+        var instance = Assert.Single(Living);
+        var parameter = Assert.Single(Lab.Ssm.Parameters);
+        Assert.Equal(ConfigParameter.NameFor(instance.Id), parameter.Name);
+        Assert.Equal(("SecureString", "Standard"), (parameter.Type, parameter.Tier));
+        Assert.Equal(new Dictionary<string, string> { ["mayfly:instance"] = instance.Arn }, parameter.Tags);
+        var runner = Assert.Single(Lab.GitHub.Runners.All);
+        Assert.Equal($"mayfly-{job.Id}-1", runner.Name);
+        using var files = Envelope.Unpack(parameter.Value);
+        using var settings = System.Text.Json.JsonDocument.Parse(files.Contents[0].RevealMemory());
+        Assert.Equal($"{runner.Id}", settings.RootElement.GetProperty("AgentId").GetString());
+        Assert.Equal((LaunchState.Launched, instance.Id), (LaunchOf(job)!.State, LaunchOf(job)!.InstanceId));
+    }
+
+    /// <summary>Nothing that a launch makes is left.</summary>
+    public void AssertNothingLeft()
+    {
+        Assert.Empty(Living);
+        Assert.Empty(Lab.Ssm.Parameters);
+        Assert.Empty(Lab.GitHub.Runners.All);
+    }
+
+    /// <summary>Stops the controller as an operator does, so that it has finished what it was at.</summary>
+    public async Task StopControllerAsync()
+    {
+        await Controller.DisposeAsync();
+        _controllers.Remove(Controller);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var controller in _controllers)
+            await controller.DisposeAsync();
+        await Lab.DisposeAsync();
+        Directory.Delete(Folder, recursive: true);
+    }
+}
