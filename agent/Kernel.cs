@@ -79,6 +79,9 @@ internal static unsafe partial class Kernel
 
     public static int Ioctl(SafeHandle file, nuint request, void* argument) => ioctl((int)file.DangerousGetHandle(), request, argument);
 
+    /// <summary>Waits until a terminal has sent what was written to it. On anything else: nothing to wait for.</summary>
+    public static void Drain(SafeHandle terminal) => _ = tcdrain((int)terminal.DangerousGetHandle());
+
     public static void Signal(int processId, int signal) => Check(kill(processId, signal), "kill", $"signal {signal} to {processId}");
 
     public static void ChangeOwner(string path, uint user, uint group) => Check(chown(path, user, group), "chown", path);
@@ -97,11 +100,11 @@ internal static unsafe partial class Kernel
         return Failure("execve", program);
     }
 
-    /// <summary>Switches the machine off at once. On EC2 this terminates an instance whose shutdown behaviour says so.</summary>
+    /// <summary>Switches the machine off at once, without writing anything back: nothing on it is to be kept, and a disk that
+    /// hangs must not keep it alive. On EC2 this terminates an instance whose shutdown behaviour says so.</summary>
     public static Exception PowerOff()
     {
         const int powerOff = 0x4321FEDC;
-        sync();
         _ = reboot(powerOff);
         return Failure("reboot", "LINUX_REBOOT_CMD_POWER_OFF");
     }
@@ -173,8 +176,8 @@ internal static unsafe partial class Kernel
     [LibraryImport("libc", SetLastError = true)]
     private static partial int execve(nint path, nint* arguments, nint* environment);
 
-    [LibraryImport("libc")]
-    private static partial void sync();
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int tcdrain(int file);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int reboot(int command);

@@ -71,6 +71,7 @@ internal static class Program
         }
 
         (narration ?? Open([])).End(ending);
+        await DrainConsoleAsync();
         // 10. End. If the kernel refuses, the exit code makes systemd's failure action do it; PID 1's exit is a panic.
         var failure = Kernel.PowerOff();
         await Console.Error.WriteLineAsync(failure.Message);
@@ -115,6 +116,13 @@ internal static class Program
         {
             return Stream.Null;
         }
+    }
+
+    /// <summary>Power-off cuts off what the serial line has not sent yet; a line that is stuck cuts itself off.</summary>
+    private static async Task DrainConsoleAsync()
+    {
+        if (OpenConsole() is FileStream console)
+            await Task.WhenAny(Task.Run(() => Kernel.Drain(console.SafeFileHandle)), Task.Delay(TimeSpan.FromSeconds(2), TimeProvider.System, CancellationToken.None));
     }
 
     private static async Task<int> ProbeAsync(string host, int port)

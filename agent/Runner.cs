@@ -12,6 +12,11 @@ internal sealed class Runner : IAsyncDisposable
     private const string Work = "/var/lib/mayfly/work";
     private const int Interrupt = 2; // SIGINT
 
+    private static readonly TimeSpan LastLines = TimeSpan.FromSeconds(1);
+
+    /// <summary>A process that the kernel cannot kill, since it waits for a device, must not keep the machine alive.</summary>
+    private static readonly TimeSpan KillLimit = TimeSpan.FromSeconds(5);
+
     /// <summary>The runner's root holds its three files and its log, and nothing else: in memory, bounded, so that
     /// neither the secret reaches a disk nor the log fills one.</summary>
     private const string RootOptions = "size=64m,mode=0700,uid=1001,gid=1001";
@@ -72,7 +77,7 @@ internal sealed class Runner : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await File.WriteAllTextAsync(Path.Combine(_cgroup, "cgroup.kill"), "1");
-        await _reading;
+        await Task.WhenAny(_reading, Task.Delay(KillLimit, TimeProvider.System, CancellationToken.None));
         _process.Dispose();
     }
 
@@ -142,16 +147,21 @@ internal sealed class Runner : IAsyncDisposable
 
     private static async Task ReadAsync(Process process, ChannelWriter<Happening> happenings)
     {
+        var lines = ReadLinesAsync(process.StandardOutput, happenings);
         // Standard error is read so that a full pipe cannot block the runner; what it says is in its own log.
         var errors = process.StandardError.BaseStream.CopyToAsync(Stream.Null);
-        while (await process.StandardOutput.ReadLineAsync() is { } line)
+        await process.WaitForExitAsync();
+        // The last lines are still in the pipe. Its end is not waited for: what a job left running may hold it open.
+        await Task.WhenAny(Task.WhenAll(lines, errors), Task.Delay(LastLines, TimeProvider.System, CancellationToken.None));
+        await happenings.WriteAsync(new Happening.RunnerExited(process.ExitCode));
+    }
+
+    private static async Task ReadLinesAsync(StreamReader output, ChannelWriter<Happening> happenings)
+    {
+        while (await output.ReadLineAsync() is { } line)
         {
             if (RunnerOutput.Parse(line) is { } happening)
                 await happenings.WriteAsync(happening);
         }
-
-        await errors;
-        await process.WaitForExitAsync();
-        await happenings.WriteAsync(new Happening.RunnerExited(process.ExitCode));
     }
 }

@@ -38,13 +38,15 @@ public sealed partial class BootDocumentTests
 
     private static (int, string) Numbered(Match m) => (int.Parse(m.Groups[1].Value, CultureInfo.InvariantCulture), m.Groups[2].Value);
 
-    private static string Read(string path)
+    internal static string FindRepository()
     {
         var folder = AppContext.BaseDirectory;
         while (!File.Exists(Path.Combine(folder, "Agent.sln")))
             folder = Path.GetDirectoryName(folder)!;
-        return File.ReadAllText(Path.Combine(folder, path));
+        return folder;
     }
+
+    private static string Read(string path) => File.ReadAllText(Path.Combine(FindRepository(), path));
 
     [GeneratedRegex(@"^### (\d+)\. (.+)$", RegexOptions.Multiline)]
     private static partial Regex Heading();

@@ -46,7 +46,8 @@ public sealed class JobTests
         await using var bed = await Bed.MakeAsync();
         var log = new StringBuilder();
         await using var controller = await ControllerProcess.StartAsync(bed.Lab, Built.Controller, Path.Combine(bed.Folder, "controller"), aws: null, line => log.AppendLine(line));
-        var steps = Attempts.Select(a => $"if {{ {a.Command}; }} > /tmp/out 2>&1; then echo 'GOT THROUGH {a.Name}'; else echo 'held {a.Name}'; fi").ToArray();
+        // A process that the job leaves behind, with all its pipes open, must not keep the machine alive.
+        string[] steps = ["setsid sleep 3600 &", .. Attempts.Select(a => $"if {{ {a.Command}; }} > /tmp/out 2>&1; then echo 'GOT THROUGH {a.Name}'; else echo 'held {a.Name}'; fi")];
 
         var (job, status) = await bed.Lab.GitHub.Jobs.QueueAsync("attempts", ["mayfly"], steps);
         Assert.Equal(202, status);

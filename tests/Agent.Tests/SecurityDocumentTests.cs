@@ -1,0 +1,29 @@
+using System.Text.RegularExpressions;
+using Xunit;
+
+namespace Mayfly.Agent.Tests;
+
+/// <summary>SECURITY.md names a test for each promise; a test that is not there proves nothing.</summary>
+public sealed partial class SecurityDocumentTests
+{
+    private static readonly string Repository = BootDocumentTests.FindRepository();
+
+    [Fact]
+    public void Every_test_that_the_document_names_exists()
+    {
+        var sources = Directory.EnumerateFiles(Path.Combine(Repository, "tests"), "*.cs", SearchOption.AllDirectories).Select(File.ReadAllText).ToList();
+        var named = TestName().Matches(File.ReadAllText(Path.Combine(Repository, "SECURITY.md")));
+
+        Assert.NotEmpty(named);
+        foreach (Match name in named)
+        {
+            var source = sources.SingleOrDefault(s => s.Contains($"class {name.Groups[1].Value}\n", StringComparison.Ordinal) || s.Contains($"class {name.Groups[1].Value} ", StringComparison.Ordinal));
+            Assert.True(source is not null, $"SECURITY.md names {name.Groups[1].Value}, which no test file holds");
+            if (name.Groups[2].Success)
+                Assert.Contains($" {name.Groups[2].Value}(", source, StringComparison.Ordinal);
+        }
+    }
+
+    [GeneratedRegex("`([A-Za-z]+Tests)(?:\\.([A-Za-z_]+))?`")]
+    private static partial Regex TestName();
+}
