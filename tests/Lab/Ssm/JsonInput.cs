@@ -23,7 +23,7 @@ internal sealed class JsonInput
     {
         null => null,
         JsonValue value when value.GetValueKind() == JsonValueKind.String => value.GetValue<string>(),
-        _ => throw Wrong(name, "a string"),
+        _ => throw Mistyped(name),
     };
 
     public string Require(string name) => Text(name) is { Length: > 0 } value
@@ -34,34 +34,48 @@ internal sealed class JsonInput
     {
         null or JsonValueKind.False => false,
         JsonValueKind.True => true,
-        _ => throw Wrong(name, "a boolean"),
+        _ => throw Mistyped(name),
     };
 
     public int Integer(string name, int byDefault, int least, int most)
     {
         if (_input[name] is not { } node)
             return byDefault;
-        return node is JsonValue value && value.TryGetValue<int>(out var number) && number >= least && number <= most
+        return Typed<int>(name, node) is var number && number >= least && number <= most
             ? number
             : throw Wrong(name, $"an integer from {least} to {most}");
     }
 
-    public IReadOnlyList<string> Strings(string name) =>
-        _input[name] is JsonArray array ? [.. array.Select(item => item?.GetValue<string>() ?? throw Wrong(name, "a list of strings"))] : [];
+    public IReadOnlyList<string> Strings(string name) => [.. Items(name).Select(item => Typed<string>(name, item))];
+
+    /// <summary>A list of structures with these members.</summary>
+    public IReadOnlyList<JsonInput> Structures(string name, params string[] members) => [.. Items(name).Select(item => new JsonInput(item as JsonObject ?? throw Mistyped(name), members))];
 
     public IReadOnlyDictionary<string, string> Tags(string name)
     {
         var tags = new Dictionary<string, string>();
-        foreach (var item in _input[name] as JsonArray ?? [])
+        foreach (var tag in Structures(name, "Key", "Value"))
         {
-            var key = item?["Key"]?.GetValue<string>() ?? throw Wrong(name, "a list of Key and Value");
-            var value = item["Value"]?.GetValue<string>() ?? throw Wrong(name, "a list of Key and Value");
-            if (key.Length is 0 or > 128 || value.Length > 256 || !tags.TryAdd(key, value))
+            var (key, value) = (tag.Require("Key"), tag.Text("Value") ?? throw Wrong(name, "a Value for each Key"));
+            if (key.Length > 128 || value.Length > 256 || !tags.TryAdd(key, value))
                 throw Wrong(name, "keys of 1 to 128 and values of at most 256 characters, each key once");
+            if (key.StartsWith("aws:", StringComparison.OrdinalIgnoreCase))
+                throw Wrong(name, "keys that do not begin with aws:");
         }
 
         return tags.Count <= 50 ? tags : throw new AwsFault("TooManyTagsError", "At most 50 tags");
     }
+
+    private JsonArray Items(string name) => _input[name] switch
+    {
+        null => [],
+        JsonArray array => array,
+        _ => throw Mistyped(name),
+    };
+
+    private static T Typed<T>(string name, JsonNode? node) => node is JsonValue value && value.TryGetValue<T>(out var typed) ? typed : throw Mistyped(name);
+
+    private static AwsFault Mistyped(string name) => new("SerializationException", $"{name} is not of the type that the operation takes");
 
     private static AwsFault Wrong(string name, string wanted) => new("ValidationException", $"{name}: {wanted} is wanted");
 }

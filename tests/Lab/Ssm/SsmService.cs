@@ -1,8 +1,8 @@
 using System.Collections.Concurrent;
+using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using System.Text.RegularExpressions;
 using Mayfly.Lab.Aws;
 
 namespace Mayfly.Lab.Ssm;
@@ -14,16 +14,19 @@ internal sealed record Parameter(string Name, string Type, string Value, string 
 /// tagged with the instance's own ARN; of one that is gone no tag is left to match, so it is answered AccessDenied.
 /// https://docs.aws.amazon.com/systems-manager/latest/APIReference/
 /// </summary>
-internal sealed partial class SsmService(string region, string account, Journal journal, TimeProvider time)
+internal sealed class SsmService(string region, string account, Journal journal, TimeProvider time)
 {
     private const int StandardCharacters = 4096;
     private const int MostParameters = 10_000;
+    private const string ListMember = "Parameters";
     private const string InstanceTag = "mayfly:instance";
 
     private readonly ConcurrentDictionary<string, Parameter> _parameters = new();
     private readonly Lock _lock = new();
 
     public IReadOnlyCollection<Parameter> Parameters => [.. _parameters.Values];
+
+    public Rates Rates { get; } = new(time);
 
     /// <summary>Called before each call; throws the fault that a test wants. Null by default.</summary>
     public Action<string, Principal>? Disturb { get; set; }
@@ -45,16 +48,18 @@ internal sealed partial class SsmService(string region, string account, Journal 
 
         var action = target["AmazonSSM.".Length..];
         Disturb?.Invoke(action, caller);
+        Rates.Take(action);
         lock (_lock)
         {
             return action switch
             {
-                "PutParameter" => Put(new JsonInput(input, "Name", "Value", "Type", "Tier", "Tags", "Overwrite", "Description", "KeyId"), caller),
+                "PutParameter" => Put(new JsonInput(input, "Name", "Value", "Type", "Tier", "Tags", "Overwrite", "Description", "KeyId", "DataType"), caller),
                 "GetParameter" => Get(new JsonInput(input, "Name", "WithDecryption"), caller),
+                "GetParameters" => GetMany(new JsonInput(input, "Names", "WithDecryption"), caller),
                 "DeleteParameter" => Delete(new JsonInput(input, "Name"), caller),
                 "DeleteParameters" => DeleteMany(new JsonInput(input, "Names"), caller),
                 "GetParametersByPath" => GetByPath(new JsonInput(input, "Path", "Recursive", "WithDecryption", "MaxResults", "NextToken"), caller),
-                "DescribeParameters" => Describe(new JsonInput(input, "MaxResults", "NextToken", "ParameterFilters", "Filters", "Shared"), caller),
+                "DescribeParameters" => Describe(new JsonInput(input, "MaxResults", "NextToken", "ParameterFilters"), caller),
                 "AddTagsToResource" => AddTags(new JsonInput(input, "ResourceType", "ResourceId", "Tags"), caller),
                 "ListTagsForResource" => ListTags(new JsonInput(input, "ResourceType", "ResourceId"), caller),
                 _ => throw new AwsFault("UnknownOperationException", $"{action} is not an operation of AmazonSSM that the lab has"),
@@ -66,14 +71,17 @@ internal sealed partial class SsmService(string region, string account, Journal 
     {
         Deny(caller, "ssm:PutParameter");
         var name = input.Require("Name");
-        if (!NamePattern().IsMatch(name) || name.Length > 1011 || name.Count(c => c == '/') > 15)
-            throw new AwsFault("ValidationException", "Parameter name: can't be prefixed with \"aws\" or \"ssm\" and may hold only a-zA-Z0-9_.-/, at most 15 levels deep.");
+        ParameterName.Check(name, Arn(name));
         var value = input.Require("Value");
         var tier = input.Text("Tier") ?? "Standard";
         if (tier is not ("Standard" or "Advanced" or "Intelligent-Tiering"))
             throw new AwsFault("ValidationException", $"Value '{tier}' at 'tier' failed to satisfy constraint: [Standard, Advanced, Intelligent-Tiering]");
         if (tier == "Standard" && value.Length > StandardCharacters)
             throw new AwsFault("ValidationException", "Standard tier parameters support a maximum parameter value of 4096 characters. To create a larger parameter value, upgrade the parameter to use the advanced-parameter tier.");
+        if (input.Text("DataType") is { } dataType && dataType != "text")
+            throw new AwsFault("ValidationException", $"The lab has no data type {dataType}");
+        if (input.Text("Description") is { Length: > 1024 })
+            throw new AwsFault("ValidationException", "Value at 'description' failed to satisfy constraint: Member must have length less than or equal to 1024");
         if (value.Length > 2 * StandardCharacters)
             throw new AwsFault("ValidationException", "Advanced tier parameters support a maximum parameter value of 8192 characters.");
         var overwrite = input.Boolean("Overwrite");
@@ -86,11 +94,30 @@ internal sealed partial class SsmService(string region, string account, Journal 
         var type = input.Text("Type") ?? old?.Type ?? throw new AwsFault("ValidationException", "A parameter type is required when you create a parameter.");
         if (type is not ("String" or "StringList" or "SecureString"))
             throw new AwsFault("ValidationException", $"Value '{type}' at 'type' failed to satisfy constraint: [String, StringList, SecureString]");
-        if (!exists && _parameters.Count >= MostParameters)
+        CheckKey(input.Text("KeyId"), type);
+        if (old is not null && old.Type != type)
+            throw new AwsFault("HierarchyTypeMismatchException", "Parameter Store does not support changing a parameter type.");
+        if (tier == "Intelligent-Tiering")
+            tier = value.Length > StandardCharacters || old?.Tier == "Advanced" ? "Advanced" : "Standard";
+        if (old?.Tier == "Advanced" && tier == "Standard")
+            throw new AwsFault("ValidationException", "This parameter uses the advanced-parameter tier. You can't downgrade a parameter from the advanced-parameter tier to the standard-parameter tier.");
+        if (!exists && tier == "Standard" && _parameters.Values.Count(p => p.Tier == "Standard") >= MostParameters)
             throw new AwsFault("ParameterLimitExceeded", "You have exceeded the number of parameters for this AWS account.");
-        _parameters[name] = new Parameter(name, type, value, tier, old?.Tags ?? tags, (old?.Version ?? 0) + 1, time.GetUtcNow());
+        var stored = new Parameter(name, type, value, tier, old?.Tags ?? tags, (old?.Version ?? 0) + 1, time.GetUtcNow());
+        _parameters[name] = stored;
         journal.Record("ssm", "parameter stored", name, $"{value.Length} characters, {type}, {tier}");
-        return new JsonObject { ["Version"] = _parameters[name].Version, ["Tier"] = tier };
+        return new JsonObject { ["Version"] = stored.Version, ["Tier"] = tier };
+    }
+
+    /// <summary>There is one key in the lab: the account's default one.</summary>
+    private static void CheckKey(string? keyId, string type)
+    {
+        if (keyId is null)
+            return;
+        if (type != "SecureString")
+            throw new AwsFault("ValidationException", "KeyId is allowed for SecureString parameters only.");
+        if (keyId != "alias/aws/ssm")
+            throw new AwsFault("InvalidKeyId", $"Alias or key {keyId} is not found.");
     }
 
     private JsonObject Get(JsonInput input, Principal caller)
@@ -100,6 +127,21 @@ internal sealed partial class SsmService(string region, string account, Journal 
         if (decrypt)
             journal.Record("ssm", "parameter read", parameter.Name, caller.Arn);
         return new JsonObject { ["Parameter"] = Json(parameter, decrypt) };
+    }
+
+    private JsonObject GetMany(JsonInput input, Principal caller)
+    {
+        Deny(caller, "ssm:GetParameters");
+        var names = Names(input);
+        var decrypt = input.Boolean("WithDecryption");
+        var found = names.Select(_parameters.GetValueOrDefault).OfType<Parameter>().ToList();
+        foreach (var parameter in found.Where(_ => decrypt))
+            journal.Record("ssm", "parameter read", parameter.Name, caller.Arn);
+        return new JsonObject
+        {
+            [ListMember] = new JsonArray([.. found.Select(p => Json(p, decrypt))]),
+            ["InvalidParameters"] = new JsonArray([.. names.Where(n => !_parameters.ContainsKey(n)).Select(n => JsonValue.Create(n))]),
+        };
     }
 
     private JsonObject Delete(JsonInput input, Principal caller)
@@ -112,9 +154,7 @@ internal sealed partial class SsmService(string region, string account, Journal 
     private JsonObject DeleteMany(JsonInput input, Principal caller)
     {
         Deny(caller, "ssm:DeleteParameters");
-        var names = input.Strings("Names");
-        if (names.Count is 0 or > 10)
-            throw new AwsFault("ValidationException", "Value at 'names' failed to satisfy constraint: Member must have length between 1 and 10");
+        var names = Names(input);
         var deleted = new JsonArray();
         var invalid = new JsonArray();
         foreach (var name in names)
@@ -136,34 +176,41 @@ internal sealed partial class SsmService(string region, string account, Journal 
     private JsonObject GetByPath(JsonInput input, Principal caller)
     {
         Deny(caller, "ssm:GetParametersByPath");
-        var path = input.Require("Path").TrimEnd('/') + "/";
+        var path = input.Require("Path");
+        if (!path.StartsWith('/'))
+            throw new AwsFault("ValidationException", "The parameter doesn't meet the parameter name requirements. The parameter name must begin with a forward slash \"/\".");
         var recursive = input.Boolean("Recursive");
         var decrypt = input.Boolean("WithDecryption");
-        return Page(input, 10, "Parameters", _parameters.Values
-            .Where(p => p.Name.StartsWith(path, StringComparison.Ordinal) && (recursive || !p.Name[path.Length..].Contains('/', StringComparison.Ordinal)))
-            .Select(p => Json(p, decrypt)));
+        return Page(input, 10, _parameters.Values.Where(p => ParameterFilter.IsBelow(p.Name, path, recursive)), p => Json(p, decrypt));
     }
 
     private JsonObject Describe(JsonInput input, Principal caller)
     {
         Deny(caller, "ssm:DescribeParameters");
-        return Page(input, 50, "Parameters", _parameters.Values.Select(p => new JsonObject
+        var filters = input.Structures("ParameterFilters", "Key", "Option", "Values").Select(ParameterFilter.From).ToList();
+        return Page(input, 50, _parameters.Values.Where(p => filters.All(f => f.Matches(p))), p => new JsonObject
         {
             ["Name"] = p.Name, ["ARN"] = Arn(p.Name), ["Type"] = p.Type, ["Tier"] = p.Tier, ["Version"] = p.Version,
             ["LastModifiedDate"] = p.Modified.ToUnixTimeMilliseconds() / 1000.0, ["DataType"] = "text",
-        }));
+        });
     }
 
-    private static JsonObject Page(JsonInput input, int most, string list, IEnumerable<JsonObject> all)
+    private static JsonObject Page(JsonInput input, int most, IEnumerable<Parameter> all, Func<Parameter, JsonObject> json)
     {
         var count = input.Integer("MaxResults", most, 1, most);
-        var start = input.Text("NextToken") is { } token ? int.Parse(token, System.Globalization.CultureInfo.InvariantCulture) : 0;
-        var sorted = all.OrderBy(p => (string?)p["Name"], StringComparer.Ordinal).ToList();
-        var answer = new JsonObject { [list] = new JsonArray([.. sorted.Skip(start).Take(count)]) };
+        var start = 0;
+        if (input.Text("NextToken") is { } token && !int.TryParse(token, NumberStyles.None, CultureInfo.InvariantCulture, out start))
+            throw new AwsFault("InvalidNextToken", "The specified token isn't valid.");
+        var sorted = all.OrderBy(p => p.Name, StringComparer.Ordinal).ToList();
+        var answer = new JsonObject { [ListMember] = new JsonArray([.. sorted.Skip(start).Take(count).Select(json)]) };
         if (start + count < sorted.Count)
-            answer["NextToken"] = (start + count).ToString(System.Globalization.CultureInfo.InvariantCulture);
+            answer["NextToken"] = (start + count).ToString(CultureInfo.InvariantCulture);
         return answer;
     }
+
+    private static IReadOnlyList<string> Names(JsonInput input) => input.Strings("Names") is { Count: >= 1 and <= 10 } names
+        ? names
+        : throw new AwsFault("ValidationException", "Value at 'names' failed to satisfy constraint: Member must have length between 1 and 10");
 
     private JsonObject AddTags(JsonInput input, Principal caller)
     {
@@ -172,6 +219,8 @@ internal sealed partial class SsmService(string region, string account, Journal 
         var tags = new Dictionary<string, string>(parameter.Tags);
         foreach (var (key, value) in input.Tags("Tags"))
             tags[key] = value;
+        if (tags.Count > 50)
+            throw new AwsFault("TooManyTagsError", "At most 50 tags");
         _parameters[parameter.Name] = parameter with { Tags = tags };
         return [];
     }
@@ -230,7 +279,4 @@ internal sealed partial class SsmService(string region, string account, Journal 
     private static string Cipher(string value) => Convert.ToBase64String(System.Security.Cryptography.SHA512.HashData(Encoding.UTF8.GetBytes(value)));
 
     private string Arn(string name) => $"arn:aws:ssm:{region}:{account}:parameter{(name.StartsWith('/') ? "" : "/")}{name}";
-
-    [GeneratedRegex("^/?(?!(aws|ssm)(/|$))[a-zA-Z0-9_.-]+(/[a-zA-Z0-9_.-]+)*$", RegexOptions.IgnoreCase)]
-    private static partial Regex NamePattern();
 }
