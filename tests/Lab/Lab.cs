@@ -50,7 +50,7 @@ internal sealed class Lab : IAsyncDisposable
         Ec2 = new Ec2Service(Templates, Fleet);
         Ssm = new SsmService(options.Region, options.Account, Journal, options.Time);
         User = Keys.IssueLasting(new Principal("AIDALAB", $"arn:aws:iam::{options.Account}:user/mayfly", null));
-        Signatures = new SigV4(Keys, options.Time);
+        Signatures = new SigV4(Keys, options.Region, options.Time);
         _imds = new ImdsServer(options.Account, options.Region, Keys, Journal, options.Time);
         GitHub = new GitHubServer(options.GitHub, Journal, options.Time);
     }

@@ -1,3 +1,4 @@
+using System.Collections.Specialized;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
@@ -53,11 +54,15 @@ internal sealed class AwsServer(SigV4 signatures, Ec2Service ec2, SsmService ssm
     private static Dictionary<string, string> QueryOf(HttpRequest request, byte[] body)
     {
         var parameters = new Dictionary<string, string>();
-        foreach (var text in (string?[])[request.QueryString.Value, Encoding.UTF8.GetString(body)])
+        // A body of another kind holds no parameters, whatever it looks like.
+        var form = request.HasFormContentType ? Encoding.UTF8.GetString(body) : "";
+        foreach (var values in (NameValueCollection[])[HttpUtility.ParseQueryString(request.QueryString.Value ?? ""), HttpUtility.ParseQueryString(form)])
         {
-            var values = HttpUtility.ParseQueryString(text ?? "");
-            foreach (var key in values.AllKeys.OfType<string>())
-                parameters[key] = values.GetValues(key) is [var only] ? only : throw new AwsFault("InvalidParameterCombination", $"{key} is given more than once");
+            foreach (var key in values.AllKeys)
+            {
+                if (key is null || values.GetValues(key) is not [var only] || !parameters.TryAdd(key, only))
+                    throw new AwsFault("MalformedQueryString", $"{key ?? "a parameter"} has no name or is given more than once");
+            }
         }
 
         return parameters;
@@ -67,10 +72,16 @@ internal sealed class AwsServer(SigV4 signatures, Ec2Service ec2, SsmService ssm
     private static XElement ErrorOf(HttpRequest request, AwsFault fault, string requestId)
     {
         var isSts = request.Headers.Authorization.ToString().Contains("/sts/aws4_request", StringComparison.Ordinal);
-        var error = new XElement("Error", new XElement("Code", fault.Code), new XElement("Message", fault.Message));
-        return isSts
-            ? new XElement("ErrorResponse", error, new XElement("RequestId", requestId))
-            : new XElement("Response", new XElement("Errors", error), new XElement("RequestID", requestId));
+        if (!isSts)
+        {
+            return new XElement("Response",
+                new XElement("Errors", new XElement("Error", new XElement("Code", fault.Code), new XElement("Message", fault.Message))), new XElement("RequestID", requestId));
+        }
+
+        var space = StsService.Space;
+        return new XElement(space + "ErrorResponse",
+            new XElement(space + "Error", new XElement(space + "Type", fault.Status < 500 ? "Sender" : "Receiver"), new XElement(space + "Code", fault.Code), new XElement(space + "Message", fault.Message)),
+            new XElement(space + "RequestId", requestId));
     }
 
     private static async Task AnswerXmlAsync(HttpContext context, int status, XElement root)

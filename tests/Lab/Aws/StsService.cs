@@ -1,20 +1,24 @@
+using System.Text.RegularExpressions;
 using System.Xml.Linq;
 
 namespace Mayfly.Lab.Aws;
 
 /// <summary>AWS STS: who am I, and another role's keys. https://docs.aws.amazon.com/STS/latest/APIReference/</summary>
-internal sealed class StsService(Keyring keys, string account, TimeProvider time)
+internal sealed partial class StsService(Keyring keys, string account, TimeProvider time)
 {
-    private static readonly XNamespace Space = "https://sts.amazonaws.com/doc/2011-06-15/";
+    public const string Version = "2011-06-15";
+
+    public static readonly XNamespace Space = $"https://sts.amazonaws.com/doc/{Version}/";
 
     public XElement Call(Dictionary<string, string> parameters, AccessKey caller, string requestId)
     {
         var input = new QueryInput(parameters);
-        return parameters.GetValueOrDefault("Action") switch
+        var action = parameters.GetValueOrDefault("Action") ?? throw new AwsFault("MissingAction", "The request must contain the parameter Action");
+        return (action, parameters.GetValueOrDefault("Version")) switch
         {
-            "GetCallerIdentity" => GetCallerIdentity(input, caller.Principal, requestId),
-            "AssumeRole" => AssumeRole(input, requestId),
-            var other => throw new AwsFault("InvalidAction", $"Could not find operation {other} for version 2011-06-15"),
+            ("GetCallerIdentity", Version) => GetCallerIdentity(input, caller.Principal, requestId),
+            ("AssumeRole", Version) => AssumeRole(input, caller.Principal, requestId),
+            var (_, version) => throw new AwsFault("InvalidAction", $"Could not find operation {action} for version {version}"),
         };
     }
 
@@ -25,13 +29,16 @@ internal sealed class StsService(Keyring keys, string account, TimeProvider time
             new XElement(Space + "Arn", caller.Arn), new XElement(Space + "UserId", caller.UserId), new XElement(Space + "Account", account));
     }
 
-    private XElement AssumeRole(QueryInput input, string requestId)
+    private XElement AssumeRole(QueryInput input, Principal caller, string requestId)
     {
-        var role = input.Require("RoleArn");
-        var session = input.Require("RoleSessionName");
+        var role = Matching(input, "RoleArn", RolePattern());
+        var session = Matching(input, "RoleSessionName", SessionPattern());
         var seconds = input.Integer("DurationSeconds", 3600, 900, 43200);
-        _ = input.Get("ExternalId");
+        if (input.Get("ExternalId") is { } external && !ExternalPattern().IsMatch(external))
+            throw Invalid("ExternalId", external);
         input.RejectUnread();
+        if (caller.InstanceArn is not null || role.Split(':')[4] != account)
+            throw new AwsFault("AccessDenied", $"User: {caller.Arn} is not authorized to perform: sts:AssumeRole on resource: {role}", 403);
         var arn = $"arn:aws:sts::{account}:assumed-role/{role.Split('/')[^1]}/{session}";
         var expires = time.GetUtcNow().AddSeconds(seconds);
         var key = keys.IssueTemporary(new Principal($"AROALAB:{session}", arn, null), expires);
@@ -41,6 +48,14 @@ internal sealed class StsService(Keyring keys, string account, TimeProvider time
             new XElement(Space + "AssumedRoleUser", new XElement(Space + "AssumedRoleId", key.Principal.UserId), new XElement(Space + "Arn", arn)));
     }
 
+    private static string Matching(QueryInput input, string name, Regex pattern)
+    {
+        var value = input.Get(name) ?? throw new AwsFault("ValidationError", $"1 validation error detected: Value null at '{name}' failed to satisfy constraint: Member must not be null");
+        return pattern.IsMatch(value) ? value : throw Invalid(name, value);
+    }
+
+    private static AwsFault Invalid(string name, string value) => new("ValidationError", $"1 validation error detected: Value '{value}' at '{name}' failed to satisfy constraint");
+
     private static XElement Response(string action, string requestId, params ReadOnlySpan<XElement> result)
     {
         var body = new XElement(Space + $"{action}Result");
@@ -49,4 +64,13 @@ internal sealed class StsService(Keyring keys, string account, TimeProvider time
         return new XElement(Space + $"{action}Response", body,
             new XElement(Space + "ResponseMetadata", new XElement(Space + "RequestId", requestId)));
     }
+
+    [GeneratedRegex("^arn:aws:iam::[0-9]{12}:role/[a-zA-Z0-9+=,.@_/-]{1,512}$")]
+    private static partial Regex RolePattern();
+
+    [GeneratedRegex("^[a-zA-Z0-9_+=,.@-]{2,64}$")]
+    private static partial Regex SessionPattern();
+
+    [GeneratedRegex("^[a-zA-Z0-9_+=,.@:/-]{2,1224}$")]
+    private static partial Regex ExternalPattern();
 }
