@@ -6,9 +6,11 @@ namespace Mayfly.Lab.Ec2;
 
 /// <summary>EC2 in its query protocol: which action is asked for, and who may ask.
 /// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/</summary>
-internal sealed class Ec2Service(LaunchTemplates templates, Fleet fleet)
+internal sealed class Ec2Service(LaunchTemplates templates, Fleet fleet, TimeProvider time)
 {
     public static readonly XNamespace Space = "http://ec2.amazonaws.com/doc/2016-11-15/";
+
+    public InstanceQueries Queries { get; } = new(fleet, time);
 
     /// <summary>Called before each call; throws the fault that a test wants. Null by default.</summary>
     public Action<string, QueryInput>? Disturb { get; set; }
@@ -17,8 +19,8 @@ internal sealed class Ec2Service(LaunchTemplates templates, Fleet fleet)
     {
         var input = new QueryInput(parameters);
         var action = parameters.GetValueOrDefault("Action") ?? throw new AwsFault("MissingAction", "The request must contain the parameter Action");
-        if (parameters.GetValueOrDefault("Version") != "2016-11-15")
-            throw new AwsFault("InvalidParameterValue", "The lab speaks version 2016-11-15");
+        if (parameters.GetValueOrDefault("Version") is not "2016-11-15" and var version)
+            throw new AwsFault("NoSuchVersion", $"The requested version ({version}) of service AmazonEC2 does not exist");
         Authorize(action, input, caller.Key.Principal);
         Disturb?.Invoke(action, input);
         IEnumerable<XElement> Answer() => action switch
@@ -29,11 +31,12 @@ internal sealed class Ec2Service(LaunchTemplates templates, Fleet fleet)
             "DeleteLaunchTemplate" => templates.Delete(input),
             "RunInstances" => fleet.RunInstances(input),
             "CreateFleet" => fleet.CreateFleet(input),
-            "DescribeInstances" => fleet.Describe(input),
+            "DescribeInstances" => Queries.Describe(input),
             "TerminateInstances" => fleet.Terminate(input),
-            "GetConsoleOutput" => fleet.GetConsoleOutput(input),
-            "CreateTags" => fleet.CreateTags(input),
-            "DeleteTags" => fleet.DeleteTags(input),
+            "GetConsoleOutput" => Queries.GetConsoleOutput(input),
+            "CreateTags" => Queries.CreateTags(input),
+            "DeleteTags" => Queries.DeleteTags(input),
+            "DescribeTags" => Queries.DescribeTags(input),
             _ => throw new AwsFault("InvalidAction", $"The action {action} is not valid for this web service."),
         };
         var response = new XElement(Space + (action + "Response"), new XElement(Space + "requestId", requestId));
@@ -65,7 +68,7 @@ internal sealed class Ec2Service(LaunchTemplates templates, Fleet fleet)
         return element;
     }
 
-    public static XElement Tags(IEnumerable<KeyValuePair<string, string>> tags) =>
+    public static XElement TagSet(IEnumerable<KeyValuePair<string, string>> tags) =>
         E("tagSet", tags.Select(t => E("item", E("key", t.Key), E("value", t.Value))));
 
     /// <summary>XML cannot hold most control characters, which a console may print.</summary>

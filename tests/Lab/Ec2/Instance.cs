@@ -1,5 +1,8 @@
 using System.Collections.Immutable;
+using System.Xml.Linq;
+using Mayfly.Lab.Aws;
 using Mayfly.Lab.Machines;
+using static Mayfly.Lab.Ec2.Ec2Service;
 
 namespace Mayfly.Lab.Ec2;
 
@@ -9,14 +12,19 @@ internal enum InstanceState
     Running = 16,
     ShuttingDown = 32,
     Terminated = 48,
+    Stopped = 80,
 }
 
 /// <summary>An instance, from its launch until long after its end.</summary>
-internal sealed class Instance(string id, string account, string region, string type, string zone, string address, LaunchSpec spec, bool spot, string clientToken, DateTimeOffset launched)
+internal sealed class Instance(
+    string id, string account, string region, string type, string zone, string address, LaunchSpec spec, bool spot, string clientToken,
+    string reservationId, DateTimeOffset launched)
 {
+    private readonly Lock _lock = new();
+
     public string Id { get; } = id;
     public string Arn { get; } = $"arn:aws:ec2:{region}:{account}:instance/{id}";
-    public string ReservationId { get; } = "r-" + id[2..];
+    public string ReservationId { get; } = reservationId;
     public string Type { get; } = type;
     public string Zone { get; } = zone;
     public string Address { get; } = address;
@@ -25,21 +33,82 @@ internal sealed class Instance(string id, string account, string region, string 
     public string ClientToken { get; } = clientToken;
     public DateTimeOffset Launched { get; } = launched;
     public ImmutableDictionary<string, string> Tags { get; set; } = spec.Tags.ToImmutableDictionary();
-    public InstanceState State { get; set; } = InstanceState.Pending;
+    public InstanceState State { get; private set; } = InstanceState.Pending;
 
     /// <summary>Code and message, such as <c>Client.InstanceInitiatedShutdown</c>; empty while it lives.</summary>
-    public (string Code, string Message) Reason { get; set; } = ("", "");
+    public (string Code, string Message) Reason { get; private set; } = ("", "");
 
     public IMachine? Machine { get; set; }
 
     /// <summary>JSON of the spot notice, once one is given.</summary>
     public string? SpotAction { get; set; }
 
+    /// <summary>JSON of the rebalance recommendation, once one is given.</summary>
+    public string? Rebalance { get; set; }
+
     public string StateName => State switch
     {
         InstanceState.Pending => "pending",
         InstanceState.Running => "running",
         InstanceState.ShuttingDown => "shutting-down",
+        InstanceState.Stopped => "stopped",
         _ => "terminated",
     };
+
+    /// <summary>False if it was ended before it ran.</summary>
+    public bool Begin()
+    {
+        lock (_lock)
+        {
+            if (State != InstanceState.Pending)
+                return false;
+            State = InstanceState.Running;
+            return true;
+        }
+    }
+
+    /// <summary>Begins to end it for good; the first reason stays.</summary>
+    public void End(string code, string message)
+    {
+        lock (_lock)
+        {
+            if (State is InstanceState.Terminated or InstanceState.ShuttingDown)
+                return;
+            (State, Reason) = (InstanceState.ShuttingDown, (code, message));
+        }
+    }
+
+    /// <summary>Its system powered off: it ends for good only if it was launched so. EC2's own default is to stop.</summary>
+    public void ShutDown(string code, string message)
+    {
+        lock (_lock)
+        {
+            if (State is InstanceState.Pending or InstanceState.Running)
+                (State, Reason) = (Spec.ShutdownBehavior == "terminate" ? InstanceState.ShuttingDown : InstanceState.Stopped, (code, message));
+        }
+    }
+
+    /// <summary>Its machine is off. Answers the name of the state it is in for good, once.</summary>
+    public string? Settle()
+    {
+        lock (_lock)
+        {
+            if (State == InstanceState.Terminated)
+                return null;
+            if (State != InstanceState.Stopped)
+                State = InstanceState.Terminated;
+            return StateName;
+        }
+    }
+
+    public XElement StateXml(string name) => E(name, E("code", (int)State), E("name", StateName));
+
+    public XElement Xml() => E("item",
+        E("instanceId", Id), E("imageId", Spec.ImageId), StateXml("instanceState"), E("privateDnsName", ""), E("reason", Reason.Message),
+        E("amiLaunchIndex", "0"), E("instanceType", Type), E("launchTime", AwsServer.Stamp(Launched)),
+        E("placement", E("availabilityZone", Zone), E("tenancy", "default")), E("privateIpAddress", Address),
+        Reason.Code.Length > 0 ? E("stateReason", E("code", Reason.Code), E("message", Reason.Message)) : null,
+        E("architecture", "x86_64"), E("rootDeviceType", "ebs"), E("rootDeviceName", "/dev/xvda"),
+        Spot ? E("instanceLifecycle", "spot") : null, E("clientToken", ClientToken), TagSet(Tags),
+        E("metadataOptions", E("state", "applied"), Spec.MetadataXml()));
 }

@@ -1,7 +1,9 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
+using System.Xml.Linq;
 using Mayfly.Lab.Aws;
+using static Mayfly.Lab.Ec2.Ec2Service;
 
 namespace Mayfly.Lab.Ec2;
 
@@ -10,11 +12,13 @@ internal sealed record BlockDevice(string DeviceName, int SizeGiB, string Volume
 
 /// <summary>What a launch template or a request says of an instance; null where it says nothing.</summary>
 internal sealed partial record LaunchSpec(
-    string? ImageId, string? InstanceType, string? ShutdownBehavior, IReadOnlyList<BlockDevice> BlockDevices, bool? HttpTokensRequired,
+    string? ImageId, string? InstanceType, string? ShutdownBehavior, IReadOnlyList<BlockDevice> BlockDevices, bool? HttpEnabled, bool? HttpTokensRequired,
     int? HopLimit, bool? TagsInMetadata, string? InstanceProfile, string? UserData, string? SubnetId, string? AvailabilityZone,
     IReadOnlyDictionary<string, string> Tags)
 {
     private const int MostUserDataBytes = 16 * 1024;
+
+    public static readonly LaunchSpec Empty = new(null, null, null, [], null, null, null, null, null, null, null, null, new Dictionary<string, string>());
 
     /// <summary>Reads the parameters below a prefix (empty for RunInstances, <c>LaunchTemplateData.</c> for a template).</summary>
     public static LaunchSpec From(QueryInput input, string prefix)
@@ -30,7 +34,9 @@ internal sealed partial record LaunchSpec(
 
         _ = input.Boolean(prefix + "EbsOptimized", false);
         _ = input.Boolean(prefix + "Monitoring.Enabled", false);
-        _ = input.OneOf(prefix + "MetadataOptions.HttpEndpoint", "enabled", "enabled", "disabled");
+        var endpoint = input.Get(prefix + "MetadataOptions.HttpEndpoint");
+        if (endpoint is not (null or "enabled" or "disabled"))
+            throw new AwsFault("InvalidParameterValue", $"Value ({endpoint}) for parameter HttpEndpoint is invalid.");
         var tokens = input.Get(prefix + "MetadataOptions.HttpTokens");
         if (tokens is not (null or "required" or "optional"))
             throw new AwsFault("InvalidParameterValue", $"Value ({tokens}) for parameter HttpTokens is invalid.");
@@ -41,12 +47,15 @@ internal sealed partial record LaunchSpec(
         var shutdown = input.Get(prefix + "InstanceInitiatedShutdownBehavior");
         if (shutdown is not (null or "stop" or "terminate"))
             throw new AwsFault("InvalidParameterValue", $"Value ({shutdown}) for parameter InstanceInitiatedShutdownBehavior is invalid.");
+        // A template has a subnet only in its network interfaces.
+        var subnet = prefix.Length == 0 ? input.Get("SubnetId") : null;
+        CheckSubnet(subnet);
         return new LaunchSpec(
             input.Get(prefix + "ImageId"), input.Get(prefix + "InstanceType"), shutdown,
             [.. input.Structures(prefix + "BlockDeviceMapping").Select(p => BlockDeviceFrom(input, p))],
-            tokens is null ? null : tokens == "required", hops == 0 ? null : hops, inMetadata is null ? null : inMetadata == "enabled",
+            endpoint is null ? null : endpoint == "enabled", tokens is null ? null : tokens == "required", hops == 0 ? null : hops, inMetadata is null ? null : inMetadata == "enabled",
             input.Get(prefix + "IamInstanceProfile.Name") ?? input.Get(prefix + "IamInstanceProfile.Arn"), userData,
-            input.Get(prefix + "SubnetId"), input.Get(prefix + "Placement.AvailabilityZone"), TagsFrom(input, prefix + "TagSpecification"));
+            subnet, input.Get(prefix + "Placement.AvailabilityZone"), TagsFrom(input, prefix + "TagSpecification", "instance", "volume", "network-interface", "spot-instances-request"));
     }
 
     /// <summary>Reads the <c>LaunchTemplateData</c> of the CLI's JSON input: the same parameters under other names.</summary>
@@ -63,7 +72,7 @@ internal sealed partial record LaunchSpec(
     /// <summary>What the request says goes before what the template says; tags are joined.</summary>
     public LaunchSpec Over(LaunchSpec template) => new(
         ImageId ?? template.ImageId, InstanceType ?? template.InstanceType, ShutdownBehavior ?? template.ShutdownBehavior,
-        BlockDevices.Count > 0 ? BlockDevices : template.BlockDevices, HttpTokensRequired ?? template.HttpTokensRequired,
+        BlockDevices.Count > 0 ? BlockDevices : template.BlockDevices, HttpEnabled ?? template.HttpEnabled, HttpTokensRequired ?? template.HttpTokensRequired,
         HopLimit ?? template.HopLimit, TagsInMetadata ?? template.TagsInMetadata, InstanceProfile ?? template.InstanceProfile,
         UserData ?? template.UserData, SubnetId ?? template.SubnetId, AvailabilityZone ?? template.AvailabilityZone,
         new Dictionary<string, string>(template.Tags.Where(t => !Tags.ContainsKey(t.Key)).Concat(Tags)));
@@ -73,10 +82,30 @@ internal sealed partial record LaunchSpec(
     {
         if (ImageId is null)
             throw new AwsFault("MissingParameter", "The request must contain the parameter ImageId");
-        if (InstanceType is not null && !TypePattern().IsMatch(InstanceType))
-            throw new AwsFault("InvalidParameterValue", $"Invalid value '{InstanceType}' for InstanceType.");
+        if (!ImagePattern().IsMatch(ImageId))
+            throw new AwsFault("InvalidAMIID.Malformed", $"Invalid id: \"{ImageId}\"");
+        if (InstanceType is not null)
+            CheckType(InstanceType);
         CheckTags(Tags, TagsInMetadata == true);
     }
+
+    public static void CheckType(string type)
+    {
+        if (!TypePattern().IsMatch(type))
+            throw new AwsFault("InvalidParameterValue", $"Invalid value '{type}' for InstanceType.");
+    }
+
+    public static void CheckSubnet(string? subnet)
+    {
+        if (subnet is not null && !SubnetPattern().IsMatch(subnet))
+            throw new AwsFault("InvalidSubnetID.NotFound", $"The subnet ID '{subnet}' does not exist");
+    }
+
+    public XElement[] MetadataXml() =>
+    [
+        E("httpTokens", HttpTokensRequired == true ? "required" : "optional"), E("httpPutResponseHopLimit", HopLimit ?? 1),
+        E("httpEndpoint", HttpEnabled == false ? "disabled" : "enabled"), E("instanceMetadataTags", TagsInMetadata == true ? "enabled" : "disabled"),
+    ];
 
     public static void CheckTags(IReadOnlyDictionary<string, string> tags, bool inMetadata)
     {
@@ -93,16 +122,18 @@ internal sealed partial record LaunchSpec(
         }
     }
 
-    public static Dictionary<string, string> TagsFrom(QueryInput input, string name)
+    public static Dictionary<string, string> TagsFrom(QueryInput input, string name, params string[] types)
     {
         var tags = new Dictionary<string, string>();
         foreach (var prefix in input.Structures(name))
         {
             var type = input.Require(prefix + "ResourceType");
+            if (!types.Contains(type))
+                throw new AwsFault("InvalidParameterValue", $"'{type}' is not a valid taggable resource type for this operation.");
             foreach (var tag in input.Structures(prefix + "Tag"))
             {
                 var (key, value) = (input.Require(tag + "Key"), input.Get(tag + "Value") ?? "");
-                if (type == "instance" && !tags.TryAdd(key, value))
+                if (type == types.FirstOrDefault(t => t == "instance", types[0]) && !tags.TryAdd(key, value))
                     throw new AwsFault("InvalidParameterValue", $"Duplicate tag key '{key}' specified.");
             }
         }
@@ -164,6 +195,12 @@ internal sealed partial record LaunchSpec(
 
     [GeneratedRegex("^[a-z][a-z0-9-]*\\.[a-z0-9-]+$")]
     private static partial Regex TypePattern();
+
+    [GeneratedRegex("^ami-[0-9a-f]{8,17}$")]
+    private static partial Regex ImagePattern();
+
+    [GeneratedRegex("^subnet-[0-9a-f]{8,17}$")]
+    private static partial Regex SubnetPattern();
 
     [GeneratedRegex("^(?!(\\.|\\.\\.|_index)$)[0-9a-zA-Z\\-_+=,.@:]{1,255}$")]
     private static partial Regex MetadataKeyPattern();

@@ -8,7 +8,10 @@ using static Mayfly.Lab.Ec2.Ec2Service;
 
 namespace Mayfly.Lab.Ec2;
 
-internal sealed record LaunchTemplate(string Id, string Name, LaunchSpec Spec, DateTimeOffset Created, string CreatedBy);
+internal sealed record LaunchTemplate(string Id, string Name, LaunchSpec Spec, DateTimeOffset Created, string CreatedBy)
+{
+    public IReadOnlyDictionary<string, string> Tags { get; init; } = new Dictionary<string, string>();
+}
 
 /// <summary>Launch templates, each with one version.</summary>
 internal sealed partial class LaunchTemplates(TimeProvider time)
@@ -20,7 +23,7 @@ internal sealed partial class LaunchTemplates(TimeProvider time)
     {
         var file = JsonNode.Parse(json)!.AsObject();
         var spec = LaunchSpec.FromJson(file["LaunchTemplateData"]!.AsObject()) with { ImageId = imageId };
-        return Add((string)file["LaunchTemplateName"]!, spec, "lab");
+        return Add((string)file["LaunchTemplateName"]!, spec, "lab", new Dictionary<string, string>());
     }
 
     /// <exception cref="AwsFault">No such template or version.</exception>
@@ -42,22 +45,28 @@ internal sealed partial class LaunchTemplates(TimeProvider time)
             throw new AwsFault("InvalidLaunchTemplateName.MalformedException", $"'{name}' must have 3 to 128 characters among a-zA-Z0-9().-/_");
         _ = input.Get("ClientToken");
         _ = input.Get("VersionDescription");
+        var tags = LaunchSpec.TagsFrom(input, "TagSpecification", "launch-template");
+        LaunchSpec.CheckTags(tags, false);
+        if (!input.Has("LaunchTemplateData."))
+            throw new AwsFault("MissingParameter", "The request must contain the parameter LaunchTemplateData");
         var spec = LaunchSpec.From(input, "LaunchTemplateData.");
         Ready(input);
-        return [Xml("launchTemplate", Add(name, spec, caller.Arn))];
+        return [Xml("launchTemplate", Add(name, spec, caller.Arn, tags))];
     }
 
     public IEnumerable<XElement> Describe(QueryInput input)
     {
         var names = input.List("LaunchTemplateName");
         var ids = input.List("LaunchTemplateId");
+        var page = Page.From(input, 1);
         Ready(input);
         foreach (var name in names)
             _ = Find(null, name, null);
         foreach (var id in ids)
             _ = Find(id, null, null);
-        return [E("launchTemplates", _byName.Values.Where(t => (names.Count == 0 || names.Contains(t.Name)) && (ids.Count == 0 || ids.Contains(t.Id)))
-            .OrderBy(t => t.Name, StringComparer.Ordinal).Select(t => Xml("item", t)))];
+        var found = _byName.Values.Where(t => (names.Count == 0 || names.Contains(t.Name)) && (ids.Count == 0 || ids.Contains(t.Id)))
+            .OrderBy(t => t.Name, StringComparer.Ordinal).ToList();
+        return page.Of("launchTemplates", found, t => Xml("item", t));
     }
 
     public IEnumerable<XElement> DescribeVersions(QueryInput input)
@@ -73,8 +82,10 @@ internal sealed partial class LaunchTemplates(TimeProvider time)
             E("blockDeviceMappingSet", spec.BlockDevices.Select(d => E("item", E("deviceName", d.DeviceName),
                 E("ebs", E("encrypted", d.Encrypted), E("deleteOnTermination", d.DeleteOnTermination),
                     d.SizeGiB > 0 ? E("volumeSize", d.SizeGiB) : null, E("volumeType", d.VolumeType))))),
-            E("metadataOptions", E("httpTokens", spec.HttpTokensRequired == true ? "required" : "optional"), E("httpPutResponseHopLimit", spec.HopLimit ?? 1),
-                E("httpEndpoint", "enabled"), E("instanceMetadataTags", spec.TagsInMetadata == true ? "enabled" : "disabled")));
+            spec.UserData is { } userData ? E("userData", userData) : null,
+            spec.AvailabilityZone is { } zone ? E("placement", E("availabilityZone", zone)) : null,
+            spec.Tags.Count > 0 ? E("tagSpecificationSet", E("item", E("resourceType", "instance"), TagSet(spec.Tags))) : null,
+            E("metadataOptions", spec.MetadataXml()));
         return [E("launchTemplateVersionSet", E("item", E("launchTemplateId", template.Id), E("launchTemplateName", template.Name), E("versionNumber", 1),
             E("createTime", AwsServer.Stamp(template.Created)), E("createdBy", template.CreatedBy), E("defaultVersion", true), data))];
     }
@@ -87,15 +98,15 @@ internal sealed partial class LaunchTemplates(TimeProvider time)
         return [Xml("launchTemplate", template)];
     }
 
-    private LaunchTemplate Add(string name, LaunchSpec spec, string by)
+    private LaunchTemplate Add(string name, LaunchSpec spec, string by, IReadOnlyDictionary<string, string> tags)
     {
-        var template = new LaunchTemplate("lt-" + Fleet.RandomHex(), name, spec, time.GetUtcNow(), by);
+        var template = new LaunchTemplate("lt-" + Fleet.RandomHex(), name, spec, time.GetUtcNow(), by) { Tags = tags };
         return _byName.TryAdd(name, template) ? template : throw new AwsFault("InvalidLaunchTemplateName.AlreadyExistsException", $"Launch template name already in use: {name}");
     }
 
     private static XElement Xml(string name, LaunchTemplate template) => E(name,
         E("launchTemplateId", template.Id), E("launchTemplateName", template.Name), E("createTime", AwsServer.Stamp(template.Created)),
-        E("createdBy", template.CreatedBy), E("defaultVersionNumber", 1.ToString(CultureInfo.InvariantCulture)), E("latestVersionNumber", "1"));
+        E("createdBy", template.CreatedBy), E("defaultVersionNumber", 1.ToString(CultureInfo.InvariantCulture)), E("latestVersionNumber", "1"), TagSet(template.Tags));
 
     [GeneratedRegex("^[a-zA-Z0-9().\\-/_]{3,128}$")]
     private static partial Regex NamePattern();

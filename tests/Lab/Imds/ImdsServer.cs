@@ -22,6 +22,9 @@ internal sealed class ImdsServer(string account, string region, Keyring keys, Jo
     {
         var (status, text) = Answer(context.Request, instance);
         context.Response.StatusCode = status;
+        // A token's answer repeats its lifetime.
+        if (status == 200 && context.Request.Method == "PUT")
+            context.Response.Headers[LifetimeHeader] = context.Request.Headers[LifetimeHeader];
         context.Response.ContentType = "text/plain";
         await context.Response.WriteAsync(text, context.RequestAborted);
     }
@@ -30,6 +33,8 @@ internal sealed class ImdsServer(string account, string region, Keyring keys, Jo
     {
         if (instance is null)
             return (404, "");
+        if (instance.Spec.HttpEnabled == false)
+            return (403, "");
         var path = (request.Path.Value ?? "").TrimEnd('/');
         if (path == "/latest/api/token")
             return IssueToken(request, instance);
@@ -69,6 +74,8 @@ internal sealed class ImdsServer(string account, string region, Keyring keys, Jo
             "/latest/meta-data/placement/availability-zone" => instance.Zone,
             "/latest/meta-data/placement/region" => region,
             "/latest/meta-data/spot/instance-action" => instance.SpotAction,
+            "/latest/meta-data/events/recommendations/rebalance" => instance.Rebalance,
+            "/latest/meta-data/iam/info" => role is null ? null : Info(role),
             "/latest/dynamic/instance-identity/document" => Document(instance),
             tags when instance.Spec.TagsInMetadata == true => string.Join('\n', instance.Tags.Keys),
             _ when path.StartsWith(tags + "/", StringComparison.Ordinal) && instance.Spec.TagsInMetadata == true =>
@@ -78,6 +85,12 @@ internal sealed class ImdsServer(string account, string region, Keyring keys, Jo
             _ => null,
         };
     }
+
+    private string Info(string role) => JsonSerializer.Serialize(new Dictionary<string, string>
+    {
+        ["Code"] = "Success", ["LastUpdated"] = AwsServer.Stamp(time.GetUtcNow()),
+        ["InstanceProfileArn"] = $"arn:aws:iam::{account}:instance-profile/{role}", ["InstanceProfileId"] = "AIPALAB",
+    });
 
     private string Document(Instance instance) => JsonSerializer.Serialize(new Dictionary<string, string?>
     {

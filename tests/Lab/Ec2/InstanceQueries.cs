@@ -1,0 +1,121 @@
+using System.Globalization;
+using System.IO.Enumeration;
+using System.Text;
+using System.Xml.Linq;
+using Mayfly.Lab.Aws;
+using static Mayfly.Lab.Ec2.Ec2Service;
+
+namespace Mayfly.Lab.Ec2;
+
+/// <summary>What can be asked of instances, and their tags.</summary>
+internal sealed class InstanceQueries(Fleet fleet, TimeProvider time)
+{
+    private const int ConsoleBytes = 64 * 1024;
+
+    /// <summary>For so long after its launch DescribeInstances knows nothing of an instance, as happens on EC2.</summary>
+    public TimeSpan Lag { get; set; }
+
+    public IEnumerable<XElement> Describe(QueryInput input)
+    {
+        var ids = input.List("InstanceId");
+        if (ids.Count > 0 && input.Get("MaxResults") is not null)
+            throw new AwsFault("InvalidParameterCombination", "The parameter instancesSet cannot be used with the parameter maxResults");
+        var filters = FiltersFrom(input);
+        var page = Page.From(input, 5);
+        Ready(input);
+        var visible = fleet.Instances.Where(i => i.Launched + Lag <= time.GetUtcNow()).ToDictionary(i => i.Id);
+        var asked = ids.Count == 0 ? visible.Values : ids.Select(id => visible.GetValueOrDefault(fleet.Find(id).Id)
+            ?? throw new AwsFault("InvalidInstanceID.NotFound", $"The instance ID '{id}' does not exist"));
+        var found = asked.Where(i => filters.All(f => Matches(i, f.Name, f.Values)))
+            .OrderBy(i => i.Launched).ThenBy(i => i.ReservationId, StringComparer.Ordinal).ThenBy(i => i.Id, StringComparer.Ordinal).ToList();
+        return page.Of("reservationSet", found, i =>
+            E("item", E("reservationId", i.ReservationId), E("ownerId", fleet.Account), E("groupSet"), E("instancesSet", i.Xml())));
+    }
+
+    public IEnumerable<XElement> DescribeTags(QueryInput input)
+    {
+        var filters = FiltersFrom(input);
+        var page = Page.From(input, 5);
+        Ready(input);
+        var tags = fleet.Instances.SelectMany(i => i.Tags.Select(t => (i.Id, t.Key, t.Value)))
+            .Where(t => filters.All(f => f.Name switch
+            {
+                "resource-id" => IsAnyOf(t.Id, f.Values),
+                "resource-type" => IsAnyOf("instance", f.Values),
+                "key" => IsAnyOf(t.Key, f.Values),
+                "value" => IsAnyOf(t.Value, f.Values),
+                _ when f.Name.StartsWith("tag:", StringComparison.Ordinal) => t.Key == f.Name[4..] && IsAnyOf(t.Value, f.Values),
+                _ => throw new AwsFault("InvalidParameterValue", $"The filter '{f.Name}' is invalid"),
+            }))
+            .OrderBy(t => t.Id, StringComparer.Ordinal).ThenBy(t => t.Key, StringComparer.Ordinal).ToList();
+        return page.Of("tagSet", tags, t => E("item", E("resourceId", t.Id), E("resourceType", "instance"), E("key", t.Key), E("value", t.Value)));
+    }
+
+    public IEnumerable<XElement> GetConsoleOutput(QueryInput input)
+    {
+        var instance = fleet.Find(input.Require("InstanceId"));
+        _ = input.Boolean("Latest", false);
+        Ready(input);
+        var output = Encoding.UTF8.GetBytes(instance.Machine?.ReadConsole() ?? "");
+        return [E("instanceId", instance.Id), E("timestamp", AwsServer.Stamp(time.GetUtcNow())), E("output", Convert.ToBase64String(output.AsSpan(Math.Max(0, output.Length - ConsoleBytes))))];
+    }
+
+    public IEnumerable<XElement> CreateTags(QueryInput input)
+    {
+        var resources = Resources(input);
+        var tags = new Dictionary<string, string>();
+        foreach (var prefix in input.Structures("Tag"))
+        {
+            if (!tags.TryAdd(input.Require(prefix + "Key"), input.Get(prefix + "Value") ?? ""))
+                throw new AwsFault("InvalidParameterValue", "Duplicate tag key specified.");
+        }
+
+        if (tags.Count == 0)
+            throw new AwsFault("MissingParameter", "The request must contain the parameter Tag");
+        Ready(input);
+        var changes = resources.Select(i => (Instance: i, Tags: i.Tags.SetItems(tags))).ToList();
+        foreach (var (instance, all) in changes)
+            LaunchSpec.CheckTags(all, instance.Spec.TagsInMetadata == true);
+        foreach (var (instance, all) in changes)
+            instance.Tags = all;
+        return [E("return", true)];
+    }
+
+    public IEnumerable<XElement> DeleteTags(QueryInput input)
+    {
+        var resources = Resources(input);
+        var tags = input.Structures("Tag").Select(p => (Key: input.Require(p + "Key"), Value: input.Get(p + "Value"))).ToList();
+        Ready(input);
+        foreach (var instance in resources)
+            instance.Tags = instance.Tags.RemoveRange(tags.Count == 0 ? instance.Tags.Keys : tags.Where(t => t.Value is null || instance.Tags.GetValueOrDefault(t.Key) == t.Value).Select(t => t.Key));
+        return [E("return", true)];
+    }
+
+    private List<Instance> Resources(QueryInput input) => input.List("ResourceId") is { Count: > 0 } ids
+        ? [.. ids.Select(fleet.Find)]
+        : throw new AwsFault("MissingParameter", "The request must contain the parameter ResourceId");
+
+    private static List<(string Name, IReadOnlyList<string> Values)> FiltersFrom(QueryInput input) =>
+        [.. input.Structures("Filter").Select(p => (input.Require(p + "Name"), input.List(p + "Value")))];
+
+    private static bool Matches(Instance i, string filter, IReadOnlyList<string> values) => filter switch
+    {
+        "tag-key" => i.Tags.Keys.Any(k => IsAnyOf(k, values)),
+        "instance-state-name" => IsAnyOf(i.StateName, values),
+        "instance-state-code" => IsAnyOf(((int)i.State).ToString(CultureInfo.InvariantCulture), values),
+        "instance-id" => IsAnyOf(i.Id, values),
+        "instance-type" => IsAnyOf(i.Type, values),
+        "instance-lifecycle" => i.Spot && IsAnyOf("spot", values),
+        "image-id" => IsAnyOf(i.Spec.ImageId ?? "", values),
+        "availability-zone" => IsAnyOf(i.Zone, values),
+        "private-ip-address" => IsAnyOf(i.Address, values),
+        "reservation-id" => IsAnyOf(i.ReservationId, values),
+        "client-token" => IsAnyOf(i.ClientToken, values),
+        _ when filter.StartsWith("tag:", StringComparison.Ordinal) => i.Tags.TryGetValue(filter[4..], out var value) && IsAnyOf(value, values),
+        _ => throw new AwsFault("InvalidParameterValue", $"The filter '{filter}' is invalid"),
+    };
+
+    /// <summary>Filters know * and ?, and a backslash before either.</summary>
+    private static bool IsAnyOf(string text, IReadOnlyList<string> patterns) =>
+        patterns.Any(p => FileSystemName.MatchesSimpleExpression(p, text, ignoreCase: false));
+}
