@@ -53,7 +53,7 @@ internal sealed class SsmService(string region, string account, Journal journal,
         {
             return action switch
             {
-                "PutParameter" => Put(new JsonInput(input, "Name", "Value", "Type", "Tier", "Tags", "Overwrite", "Description", "KeyId", "DataType"), caller),
+                "PutParameter" => Put(input, caller),
                 "GetParameter" => Get(new JsonInput(input, "Name", "WithDecryption"), caller),
                 "GetParameters" => GetMany(new JsonInput(input, "Names", "WithDecryption"), caller),
                 "DeleteParameter" => Delete(new JsonInput(input, "Name"), caller),
@@ -67,8 +67,9 @@ internal sealed class SsmService(string region, string account, Journal journal,
         }
     }
 
-    private JsonObject Put(JsonInput input, Principal caller)
+    public JsonObject Put(JsonObject parameters, Principal caller)
     {
+        var input = new JsonInput(parameters, "Name", "Value", "Type", "Tier", "Tags", "Overwrite", "Description", "KeyId", "DataType");
         Deny(caller, "ssm:PutParameter");
         var name = input.Require("Name");
         ParameterName.Check(name, Arn(name));
@@ -101,7 +102,7 @@ internal sealed class SsmService(string region, string account, Journal journal,
             tier = value.Length > StandardCharacters || old?.Tier == "Advanced" ? "Advanced" : "Standard";
         if (old?.Tier == "Advanced" && tier == "Standard")
             throw new AwsFault("ValidationException", "This parameter uses the advanced-parameter tier. You can't downgrade a parameter from the advanced-parameter tier to the standard-parameter tier.");
-        if (!exists && tier == "Standard" && _parameters.Values.Count(p => p.Tier == "Standard") >= MostParameters)
+        if (!exists && tier == "Standard" && _parameters.Count >= MostParameters && _parameters.Values.Count(p => p.Tier == "Standard") >= MostParameters)
             throw new AwsFault("ParameterLimitExceeded", "You have exceeded the number of parameters for this AWS account.");
         var stored = new Parameter(name, type, value, tier, old?.Tags ?? tags, (old?.Version ?? 0) + 1, time.GetUtcNow());
         _parameters[name] = stored;
