@@ -14,14 +14,14 @@ var artifacts = System.IO.Path.Combine(root, "artifacts");
 var logs = System.IO.Path.Combine(artifacts, "logs");
 string Artifact(params string[] path) => System.IO.Path.Combine([artifacts, .. path]);
 
-// Debian packages that the build, the virtual machine and the tests call, by the program that has to be there.
+// Debian packages that the build, the virtual machine and the tests call, by a file that has to be there.
 var tools = new (string Package, string Proof)[]
 {
     ("mmdebstrap", "/usr/bin/mmdebstrap"), ("erofs-utils", "/usr/bin/mkfs.erofs"), ("cryptsetup-bin", "/usr/sbin/veritysetup"),
     ("kmod", "/usr/sbin/depmod"), ("cpio", "/usr/bin/cpio"), ("zstd", "/usr/bin/zstd"), ("binutils", "/usr/bin/objcopy"),
-    ("systemd-boot-efi", "/usr/lib/systemd/boot/efi"), ("dosfstools", "/usr/sbin/mkfs.vfat"), ("mtools", "/usr/bin/mcopy"), ("gdisk", "/usr/sbin/sgdisk"),
+    ("systemd-boot-efi", "/usr/lib/systemd/boot/efi/linux*.efi.stub"), ("dosfstools", "/usr/sbin/mkfs.vfat"), ("mtools", "/usr/bin/mcopy"), ("gdisk", "/usr/sbin/sgdisk"),
     ("jq", "/usr/bin/jq"), ("qemu-system-x86", "/usr/bin/qemu-system-x86_64"), ("ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd"),
-    ("iproute2", "/usr/bin/ip"), ("clang", "/usr/bin/clang"), ("zlib1g-dev", "/usr/include/zlib.h"), ("libsqlite3-0", "/usr/share/doc/libsqlite3-0"),
+    ("iproute2", "/usr/bin/ip"), ("clang", "/usr/bin/clang"), ("zlib1g-dev", "/usr/include/zlib.h"), ("libsqlite3-0", "/usr/lib/*-linux-gnu/libsqlite3.so.0"),
 };
 
 void Say(string text) => Information("{0}", text);
@@ -127,7 +127,7 @@ Task("Tools")
     .Description("Install the Debian packages that are missing")
     .Does(() =>
     {
-        var missing = tools.Where(t => !System.IO.File.Exists(t.Proof) && !System.IO.Directory.Exists(t.Proof)).Select(t => t.Package).ToArray();
+        var missing = tools.Where(t => !GetFiles(t.Proof).Any()).Select(t => t.Package).ToArray();
         if (missing.Length == 0)
             return;
         if (!System.IO.File.Exists("/usr/bin/apt-get"))

@@ -31,8 +31,9 @@ mv "$out/.packages" "$out/packages"
 # The kernel is unpacked, not installed: its own scripts would build an initrd that nobody boots.
 # Its signed variant is taken as Debian ships it. The newest one that the metapackage depends on.
 cd "$out"
+apt-cache show "$kernel_package" > /dev/null 2>&1 || apt-get update -qq
 image=$(apt-cache depends "$kernel_package" | awk '/Depends: linux-image-/ { print $2; exit }')
-[[ -n $image ]] || { echo "apt does not know $kernel_package; run apt-get update" >&2; exit 1; }
+[[ -n $image ]] || { echo "apt does not know $kernel_package" >&2; exit 1; }
 apt-get download -qq "$image" 2>/dev/null
 dpkg -x "$image"_*.deb kernel
 dpkg-deb -f "$image"_*.deb Package Version | awk '{ print $2 }' | paste -s -d '\t' >> packages
