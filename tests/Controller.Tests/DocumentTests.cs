@@ -1,0 +1,57 @@
+using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
+using Mayfly.Contract;
+
+namespace Mayfly.Controller.Tests;
+
+/// <summary>What is written for operators, against the code.</summary>
+public sealed partial class DocumentTests
+{
+    private static readonly string Document = Read("docs/controller.md");
+
+    [Fact]
+    public void Every_setting_is_documented_and_no_other() =>
+        Assert.Equal(SettingInCode().Matches(Read("controller/Settings.cs")).Select(m => m.Groups[1].Value).Where(k => k != "Mayfly").Distinct().Order(StringComparer.Ordinal),
+            SettingInTable().Matches(Document[Document.IndexOf("## Settings", StringComparison.Ordinal)..Document.IndexOf("## Labels", StringComparison.Ordinal)]).Select(m => m.Groups[1].Value).Order(StringComparer.Ordinal));
+
+    [Fact]
+    public void Every_answer_to_a_bad_delivery_is_documented_with_its_status() =>
+        Assert.All(BadDelivery.All.Values, bad => Assert.Matches($@"(?m)^\| {bad.Status} \|[^|]*`{bad.Code}`", Document));
+
+    [Fact]
+    public void Every_state_of_a_launch_is_documented() =>
+        Assert.All(Enum.GetNames<LaunchState>(), state => Assert.Contains($"| `{state}` |", Document, StringComparison.Ordinal));
+
+    [Fact]
+    public void An_instance_may_reach_its_own_parameter_and_end_itself_and_nothing_else()
+    {
+        var statements = JsonNode.Parse(Read("controller/deploy/instance-policy.json"))!["Statement"]!.AsArray();
+        Assert.Equal(2, statements.Count);
+        Assert.Equal($"arn:*:ssm:*:*:parameter{ConfigParameter.Path}*", (string?)statements[0]!["Resource"]);
+        Assert.Equal("${ec2:SourceInstanceARN}", (string?)statements[0]!["Condition"]!["StringEquals"]![$"aws:ResourceTag/{ConfigParameter.InstanceTag}"]);
+        Assert.Equal("${ec2:SourceInstanceARN}", (string?)statements[1]!["Condition"]!["StringEquals"]!["aws:ARN"]);
+    }
+
+    [Fact]
+    public void The_controller_cannot_read_configurations_nor_end_foreign_machines()
+    {
+        var statements = JsonNode.Parse(Read("controller/deploy/controller-policy.json"))!["Statement"]!.AsArray();
+        Assert.DoesNotContain("GetParameter", statements.ToJsonString(), StringComparison.Ordinal);
+        var end = Assert.Single(statements, s => s!["Action"]!.ToJsonString().Contains("TerminateInstances", StringComparison.Ordinal))!;
+        Assert.Equal("false", (string?)end["Condition"]!["Null"]![$"aws:ResourceTag/{Tags.Launch}"]);
+    }
+
+    private static string Read(string path)
+    {
+        var folder = AppContext.BaseDirectory;
+        while (!File.Exists(Path.Combine(folder, "Agent.sln")))
+            folder = Path.GetDirectoryName(folder) ?? throw new InvalidOperationException("the tests do not run inside the repository");
+        return File.ReadAllText(Path.Combine(folder, path));
+    }
+
+    [GeneratedRegex("(?:Text|Number|ExistingFile|List)\\(\"([A-Za-z:]+)\"")]
+    private static partial Regex SettingInCode();
+
+    [GeneratedRegex("(?m)^\\| `([A-Z][A-Za-z:]+)` \\| [^|]+ \\| [^|]+ \\|$")]
+    private static partial Regex SettingInTable();
+}
