@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.RegularExpressions;
 using System.Xml.Linq;
 
@@ -33,7 +34,9 @@ internal sealed partial class StsService(Keyring keys, string account, TimeProvi
     {
         var role = Matching(input, "RoleArn", RolePattern());
         var session = Matching(input, "RoleSessionName", SessionPattern());
-        var seconds = input.Integer("DurationSeconds", 3600, 900, 43200);
+        var seconds = 3600;
+        if (input.Get("DurationSeconds") is { } text && !(int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out seconds) && seconds is >= 900 and <= 43200))
+            throw Invalid("DurationSeconds", text);
         if (input.Get("ExternalId") is { } external && !ExternalPattern().IsMatch(external))
             throw Invalid("ExternalId", external);
         input.RejectUnread();
