@@ -50,8 +50,9 @@ internal sealed class JitConfig : IDisposable
             {
                 return await ssm.GetDecryptedAsync(name, cancel);
             }
-            catch (AwsException e) when (IsGone(e) && time.GetElapsedTime(start) < WaitForParameter)
+            catch (AwsException e) when ((IsGone(e) || e.IsThrottling || e.IsServerFault) && time.GetElapsedTime(start) < WaitForParameter)
             {
+                // Not there yet, or many machines ask at once: both pass.
                 await Task.Delay(Pause, time, cancel);
             }
             catch (AwsException e) when (IsGone(e))

@@ -93,6 +93,7 @@ internal static class Program
         Kernel.ForbidDumps();
         var handover = Handover.Read(Handover.Folder);
         var narration = open(handover.Events);
+        using var watchdog = Watchdog.Start(Environment.GetEnvironmentVariable("NOTIFY_SOCKET"), Environment.GetEnvironmentVariable("WATCHDOG_USEC"), TimeProvider.System);
         AwsEnvironment.Apply();
         using var stop = new CancellationTokenSource();
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, signal =>

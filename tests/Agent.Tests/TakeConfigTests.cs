@@ -14,13 +14,16 @@ namespace Mayfly.Agent.Tests;
 public sealed class TakeConfigTests : IAsyncLifetime
 {
     private readonly StringWriter _console = new();
+
+    /// <summary>One clock for the agent and the lab: what the agent waits is what the lab's rates are refilled by.</summary>
+    private readonly HurriedTime _time = new();
     private Lab.Lab _lab = null!;
     private Instance _instance = null!;
     private AwsConnection _connection = null!;
 
     public async ValueTask InitializeAsync()
     {
-        _lab = await Mayfly.Lab.Lab.StartAsync(new LabOptions());
+        _lab = await Mayfly.Lab.Lab.StartAsync(new LabOptions { Time = _time });
         _lab.Templates.Load(Demo.LaunchTemplate, "ami-0123456789abcdef0");
         _ = _lab.Fleet.RunInstances(new QueryInput(new Dictionary<string, string>
         {
@@ -29,7 +32,7 @@ public sealed class TakeConfigTests : IAsyncLifetime
         _instance = _lab.Fleet.Instances.Single();
         var role = _lab.Keys.IssueTemporary(new Principal("AROA", $"arn:aws:sts::1:assumed-role/mayfly-runner/{_instance.Id}", _instance.Arn), DateTimeOffset.MaxValue);
         Environment.SetEnvironmentVariable("AWS_ENDPOINT_URL_SSM", _lab.AwsAddress.AbsoluteUri);
-        _connection = AwsConnection.To("ssm", _lab.Options.Region, new SessionAWSCredentials(role.Id, role.Secret, role.SessionToken), TimeSpan.FromSeconds(10), new HurriedTime());
+        _connection = AwsConnection.To("ssm", _lab.Options.Region, new SessionAWSCredentials(role.Id, role.Secret, role.SessionToken), TimeSpan.FromSeconds(10), _time);
     }
 
     public async ValueTask DisposeAsync()
@@ -157,7 +160,7 @@ public sealed class TakeConfigTests : IAsyncLifetime
     private Task<JitConfig> TakeAsync()
     {
         var narration = new Narration(new ConsoleStream(_console), () => 1, []);
-        return JitConfig.TakeAsync(new SsmClient(_connection), _instance.Id, narration, new HurriedTime(), TestContext.Current.CancellationToken);
+        return JitConfig.TakeAsync(new SsmClient(_connection), _instance.Id, narration, _time, TestContext.Current.CancellationToken);
     }
 
     private async Task StoreAsync(string envelope, string? owner = null)

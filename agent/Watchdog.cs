@@ -1,0 +1,39 @@
+using System.Globalization;
+using System.Net.Sockets;
+
+namespace Mayfly.Agent;
+
+/// <summary>
+/// Tells systemd that this process is alive. If it falls silent (stopped, wedged, starved) the unit's watchdog kills it,
+/// and the unit's failure action switches the machine off. https://www.freedesktop.org/software/systemd/man/sd_notify.html
+/// </summary>
+internal sealed class Watchdog : IDisposable
+{
+    private readonly Socket _socket;
+    private readonly ITimer _timer;
+
+    private Watchdog(string address, TimeSpan every, TimeProvider time)
+    {
+        _socket = new Socket(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified);
+        // A leading @ stands for the zero byte of an abstract address.
+        var endPoint = new UnixDomainSocketEndPoint(address[0] == '@' ? "\0" + address[1..] : address);
+        _timer = time.CreateTimer(_ => _socket.SendTo("WATCHDOG=1"u8, SocketFlags.None, endPoint), null, TimeSpan.Zero, every);
+    }
+
+    /// <summary>Begins to tell, at a third of the time that the unit allows; does nothing where no watchdog asks.</summary>
+    /// <exception cref="FormatException">systemd's variable is not a number of microseconds.</exception>
+    public static Watchdog? Start(string? notifySocket, string? watchdogMicroseconds, TimeProvider time)
+    {
+        if (string.IsNullOrEmpty(notifySocket) || string.IsNullOrEmpty(watchdogMicroseconds))
+            return null;
+        return long.TryParse(watchdogMicroseconds, NumberStyles.None, CultureInfo.InvariantCulture, out var microseconds) && microseconds > 0
+            ? new Watchdog(notifySocket, TimeSpan.FromMicroseconds(microseconds) / 3, time)
+            : throw new FormatException($"WATCHDOG_USEC='{watchdogMicroseconds}' is not a number of microseconds");
+    }
+
+    public void Dispose()
+    {
+        _timer.Dispose();
+        _socket.Dispose();
+    }
+}
