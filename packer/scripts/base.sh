@@ -9,8 +9,8 @@ kernel_package="linux-image-cloud-$arch"
 
 if [[ -z $mirror ]]; then
   # The building machine's own mirror.
-  mirror=$(awk '$1 == "URIs:" { print $2; exit } $1 == "deb" { for (i = 2; i <= NF; i++) if ($i ~ /^https?:/) { print $i; exit } }' \
-    /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2>/dev/null || true)
+  mirror=$(cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2> /dev/null \
+    | awk '$1 == "URIs:" { print $2; exit } $1 == "deb" { for (i = 2; i <= NF; i++) if ($i ~ /^https?:/) { print $i; exit } }' || true)
   [[ -n $mirror ]] || { echo "no Debian mirror found in /etc/apt; give one with --mirror=ADDRESS" >&2; exit 1; }
 fi
 
