@@ -25,7 +25,13 @@ switch (args)
 
 static async Task<int> ServeAsync(string[] options)
 {
-    var port = options is [var only] && only.StartsWith("--port=", StringComparison.Ordinal) && ushort.TryParse(only[7..], out var given) ? given : 0;
+    ushort port = 0;
+    if (options is not [] && !(options is [var only] && only.StartsWith("--port=", StringComparison.Ordinal) && ushort.TryParse(only[7..], out port)))
+    {
+        Console.Error.WriteLine($"serve: not an option or not a port: {string.Join(' ', options)}\n\n{help}");
+        return 64;
+    }
+
     await using var lab = await Lab.StartAsync(new LabOptions { AwsPort = port });
     var template = lab.Templates.Load(Demo.LaunchTemplate, "ami-0123456789abcdef0");
 
