@@ -213,7 +213,7 @@ public sealed class LaunchTests
         await world.EventAsync("ec2", "instance launched");
         using (var process = Process.GetProcessById(world.Controller.ProcessId))
         {
-            using var term = Process.Start("kill", ["-TERM", $"{process.Id}"]);
+            Signals.Send(process.Id, "TERM");
             await world.LineAsync("Application is shutting down");
             stopping.Set();
             await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(World.Limit, TestContext.Current.CancellationToken);

@@ -32,8 +32,7 @@ internal sealed class LabProcess : IDisposable
 
     public async Task<(int ExitCode, string Error)> StopAsync()
     {
-        using (var kill = Process.Start("kill", ["-TERM", $"{_process.Id}"]))
-            await kill.WaitForExitAsync(TestContext.Current.CancellationToken);
+        Signals.Send(_process.Id, "TERM");
         return await WaitAsync();
     }
 

@@ -119,12 +119,6 @@ internal sealed class RunnerProcess : IAsyncDisposable
         return _process.ExitCode;
     }
 
-    public static void Signal(int process, string signal)
-    {
-        using var kill = Process.Start("kill", [$"-{signal}", process.ToString(CultureInfo.InvariantCulture)]);
-        kill.WaitForExit();
-    }
-
     /// <summary>Processes whose command line begins in this runner's folder: the listener and its worker.</summary>
     public IReadOnlyList<int> Processes() =>
         [.. Directory.GetDirectories("/proc").Select(d => int.TryParse(Path.GetFileName(d), out var id) ? id : 0)
@@ -146,7 +140,7 @@ internal sealed class RunnerProcess : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         foreach (var id in Processes())
-            Signal(id, "KILL");
+            Signals.Send(id, "KILL");
         await _reading.WaitAsync(Limit);
         _process?.Dispose();
         Directory.Delete(Root, recursive: true);

@@ -85,7 +85,7 @@ public sealed partial class RunnerTests
         runner.Start();
         await runner.WaitForLineAsync("Running job: build");
 
-        RunnerProcess.Signal(runner.Id, signal);
+        Signals.Send(runner.Id, signal);
 
         Assert.Equal(code, await runner.ExitAsync());
         Assert.Equal("failure", job.Conclusion);
@@ -103,7 +103,7 @@ public sealed partial class RunnerTests
         runner.Start();
         await lab.Journal.WaitForAsync(e => e.Name == "runner listening", Limit, TestContext.Current.CancellationToken);
 
-        RunnerProcess.Signal(runner.Id, signal);
+        Signals.Send(runner.Id, signal);
 
         Assert.Equal(code, await runner.ExitAsync());
         Assert.Null(lab.GitHub.Runners.All.Single().Session);
@@ -285,7 +285,7 @@ public sealed partial class RunnerTests
         runner.Start();
 
         Assert.Equal(100, await runner.ExitAsync());
-        RunnerProcess.Signal(int.Parse(lab.GitHub.Broker.Logs[job.Id], null), "KILL");
+        Signals.Send(int.Parse(lab.GitHub.Broker.Logs[job.Id], null), "KILL");
         Assert.Equal("success", job.Conclusion);
     }
 

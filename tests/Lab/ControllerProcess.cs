@@ -81,7 +81,7 @@ internal sealed class ControllerProcess : IAsyncDisposable
     {
         if (!_process.HasExited)
         {
-            using var term = Process.Start("kill", ["-TERM", $"{_process.Id}"]);
+            Signals.Send(_process.Id, "TERM");
             try
             {
                 await _process.WaitForExitAsync().WaitAsync(StopLimit);

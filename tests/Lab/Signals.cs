@@ -1,0 +1,25 @@
+using System.ComponentModel;
+using System.Runtime.InteropServices;
+
+namespace Mayfly.Lab;
+
+/// <summary>Sends a signal to a process that the lab or a test started. .NET sends none but SIGKILL, and the program that
+/// could is not on every machine.</summary>
+internal static partial class Signals
+{
+    public static void Send(int processId, string name)
+    {
+        var number = name switch
+        {
+            "INT" => 2,
+            "KILL" => 9,
+            "TERM" => 15,
+            _ => throw new ArgumentException($"signal {name}: INT, KILL or TERM is wanted", nameof(name)),
+        };
+        if (kill(processId, number) != 0)
+            throw new Win32Exception(Marshal.GetLastPInvokeError(), $"SIG{name} to {processId}: {Marshal.GetLastPInvokeErrorMessage()}");
+    }
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int kill(int processId, int signal);
+}
