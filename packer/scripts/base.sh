@@ -1,40 +1,56 @@
 #!/usr/bin/env bash
 # Makes the Debian tree and unpacks the kernel: the slow part, which depends on the package list alone.
-#   base.sh OUT_DIR SUITE PACKAGE_LIST MIRROR
-# Leaves OUT_DIR/base.tar (the tree) and OUT_DIR/kernel/ (vmlinuz and modules). SOURCE_DATE_EPOCH must be set.
+#   base.sh OUT_DIR SUITE PACKAGE_LIST MIRROR[,SECURITY_MIRROR]
+# Leaves OUT_DIR/base.tar (the tree), OUT_DIR/kernel/ (vmlinuz and modules), OUT_DIR/packages (names and versions) and
+# OUT_DIR/suites (where they are from). SOURCE_DATE_EPOCH must be set.
 set -euo pipefail
 out=$1 suite=$2 list=$3 mirror=$4
-arch=$(dpkg --print-architecture)
-kernel_package="linux-image-cloud-$arch"
+export OUT=$out KERNEL="linux-image-cloud-$(dpkg --print-architecture)"
 
+# Where this machine's own apt takes Debian from; what others publish beside it has no place in the image.
+machine_sources() {
+  apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 'Origin: Debian' 'Component: main' \
+    | awk -v s="$suite" '$3 == s || $3 == s "-updates" || $3 == s "-security"' | sort -u
+}
 if [[ -z $mirror ]]; then
-  # The building machine's own mirror.
-  mirror=$(cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2> /dev/null \
-    | awk '$1 == "URIs:" { print $2; exit } $1 == "deb" { for (i = 2; i <= NF; i++) if ($i ~ /^https?:/) { print $i; exit } }' || true)
-  [[ -n $mirror ]] || { echo "no Debian mirror found in /etc/apt; give one with --mirror=ADDRESS" >&2; exit 1; }
+  sources=$(machine_sources)
+  if [[ -z $sources ]]; then
+    apt-get update -qq
+    sources=$(machine_sources)
+  fi
+  [[ -n $sources ]] || { echo "this machine's apt knows no Debian $suite; give a mirror with --mirror=ADDRESS" >&2; exit 1; }
+else
+  # The security archive lies beside the main one under a name of its own, on Debian's mirrors as on snapshot.debian.org.
+  security=${mirror#*,} mirror=${mirror%%,*}
+  [[ $security != "$mirror" ]] || security=$(sed -E 's#/debian(/|$)#/debian-security\1#' <<< "$mirror")
+  [[ $security != "$mirror" ]] || { echo "where are the security updates of $mirror? give --mirror=ADDRESS,SECURITY-ADDRESS" >&2; exit 1; }
+  sources="deb $mirror $suite main
+deb $mirror $suite-updates main
+deb $security $suite-security main"
 fi
 
 rm -rf "$out"
 mkdir -p "$out/kernel"
 packages=$(sed 's/#.*//' "$list" | tr -s ' \n' ',' | sed 's/^,//; s/,$//')
+awk '{ print $3 }' <<< "$sources" | sort > "$out/suites"
+grep -qx "$suite-security" "$out/suites" || echo "image: WARNING: this machine's apt has no $suite-security: the image gets no security updates"
 
+# The kernel is unpacked, not installed: its own scripts would build an initrd that nobody boots. It is taken from the same
+# lists as all else, and not from this machine's. Its signed variant, as the metapackage depends on it.
+take_kernel='set -eu
+  export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
+  cd "$OUT"
+  apt-get download -qq "$(apt-cache depends "$KERNEL" | sed -n "s/.*Depends: \(linux-image-[^ ]*\)/\1/p" | head -n 1)"'
 mmdebstrap --mode=root --variant=minbase --include="$packages" \
   --aptopt='APT::Install-Recommends "false"' \
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
   --dpkgopt='path-exclude=/usr/share/info/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
   --dpkgopt='path-exclude=/usr/share/i18n/*' \
-  --customize-hook='chroot "$1" dpkg-query -W > "$1/.packages"' \
-  --customize-hook="copy-out /.packages $out" --customize-hook='rm "$1/.packages"' \
-  "$suite" "$out/base.tar" "deb $mirror $suite main" "deb $mirror $suite-updates main"
-mv "$out/.packages" "$out/packages"
+  --customize-hook='chroot "$1" dpkg-query -W > "$OUT/packages"' \
+  --customize-hook="$take_kernel" \
+  "$suite" "$out/base.tar" - <<< "$sources"
 
-# The kernel is unpacked, not installed: its own scripts would build an initrd that nobody boots.
-# Its signed variant is taken as Debian ships it. The newest one that the metapackage depends on.
 cd "$out"
-apt-cache show "$kernel_package" > /dev/null 2>&1 || apt-get update -qq
-image=$(apt-cache depends "$kernel_package" | awk '/Depends: linux-image-/ { print $2; exit }')
-[[ -n $image ]] || { echo "apt does not know $kernel_package" >&2; exit 1; }
-apt-get download -qq "$image" 2>/dev/null
-dpkg -x "$image"_*.deb kernel
-dpkg-deb -f "$image"_*.deb Package Version | awk '{ print $2 }' | paste -s -d '\t' >> packages
-rm "$image"_*.deb
+dpkg -x linux-image-*.deb kernel
+dpkg-deb -f linux-image-*.deb Package Version | awk '{ print $2 }' | paste -s -d '\t' >> packages
+rm linux-image-*.deb
