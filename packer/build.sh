@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the image: everything that ./build.sh --target=Image does after its programs are built. Runs as root.
 #   build.sh --agent=FILE --runner=DIR --runner-kind=stand-in|official --out=DIR --cache=DIR
-#            [--suite=bookworm] [--mirror=ADDRESS] [--packages=FILE]
+#            [--suite=bookworm] [--mirror=ADDRESS[,SECURITY-ADDRESS]] [--packages=FILE]
 # The same inputs give the same bytes: no time, no name and no path of the building machine goes in.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -32,15 +32,18 @@ trap 'rm -rf "$work"' EXIT
 
 say() { echo "image: $*"; }
 
-# A tarball, as the official release comes in, is unpacked; a folder is taken as it is.
+# A tarball, as the official release comes in, is unpacked; a folder is taken as it is. Only bin/ and externals/ go in: what
+# a runner that has run there left beside them does not.
+given=$runner
 if [[ -f $runner ]]; then
   mkdir "$work/runner"
   tar -C "$work/runner" -xf "$runner" --no-same-owner
   runner=$work/runner
 fi
 [[ -x $runner/bin/Runner.Listener && -d $runner/externals ]] \
-  || { echo "--runner='$runner' has no bin/Runner.Listener and externals/: give the official layout, or its tarball" >&2; exit 64; }
+  || { echo "--runner='$given' has no bin/Runner.Listener and externals/: give the official layout, or its tarball" >&2; exit 64; }
 
+# Debian's mirror moves on, the cache does not: ./build.sh --target=Clean makes the next build take its newest packages.
 key=$(cat "$here/scripts/base.sh" "$packages" <(echo "$suite $mirror $SOURCE_DATE_EPOCH") | sha256sum | cut -c 1-16)
 base=$cache/base-$key
 if [[ ! -f $base/done ]]; then
@@ -62,18 +65,22 @@ say "bootable file and disk"
 
 digest() { sha256sum "$1" | cut -d ' ' -f 1; }
 value() { tr ' ' '\n' < "$out/verity.cmdline" | sed -n "s/^mayfly.$1=//p"; }
-runner_version=$("$runner/bin/Runner.Listener" --version 2>/dev/null || echo unknown)
+# One digest for all of the runner: of its files' digests, in order.
+runner_digest=$(cd "$work/tree/opt/actions-runner" && find . -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -d ' ' -f 1)
+# Asked of the copy, which is no longer needed: the official runner writes a log beside its programs even for this.
+runner_version=$(timeout 30 env -i PATH="$PATH" HOME="$work" DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 "$work/tree/opt/actions-runner/bin/Runner.Listener" --version 2>/dev/null \
+  | grep -m 1 -E '^[0-9]+(\.[0-9]+)+$' || echo unknown)
 jq -n \
   --arg roothash "$(value roothash)" --arg salt "$(value salt)" --argjson blocks "$(value blocks)" \
   --arg disk "$(digest "$out/disk.raw")" --arg esp "$(cat "$out/esp.sha256")" --arg root "$(digest "$out/root.part")" --arg uki "$(digest "$out/mayfly.efi")" \
   --argjson disk_bytes "$(stat -c %s "$out/disk.raw")" --argjson root_bytes "$(stat -c %s "$out/root.part")" --argjson initrd_bytes "$(stat -c %s "$out/initrd")" \
-  --arg agent "$(digest "$agent")" --arg runner_kind "$runner_kind" --arg runner_version "$runner_version" --arg listener "$(digest "$runner/bin/Runner.Listener")" \
-  --arg kernel "$(basename "$base"/kernel/lib/modules/*)" --arg suite "$suite" --argjson epoch "$SOURCE_DATE_EPOCH" --rawfile packages "$base/packages" \
+  --arg agent "$(digest "$agent")" --arg runner_kind "$runner_kind" --arg runner_version "$runner_version" --arg runner_digest "$runner_digest" \
+  --arg kernel "$(basename "$base"/kernel/lib/modules/*)" --argjson epoch "$SOURCE_DATE_EPOCH" --rawfile packages "$base/packages" --rawfile suites "$base/suites" \
   '{rootHash: $roothash, salt: $salt, dataBlocks: $blocks,
     sha256: {disk: $disk, esp: $esp, root: $root, uki: $uki, agent: $agent},
     bytes: {disk: $disk_bytes, root: $root_bytes, initrd: $initrd_bytes},
-    runner: {kind: $runner_kind, version: $runner_version, listenerSha256: $listener},
-    kernel: $kernel, suite: $suite, sourceDateEpoch: $epoch,
+    runner: {kind: $runner_kind, version: $runner_version, sha256: $runner_digest},
+    kernel: $kernel, suites: ($suites | split("\n") | map(select(. != ""))), sourceDateEpoch: $epoch,
     packages: ($packages | split("\n") | map(select(. != "") | split("\t") | {name: .[0], version: .[1]}))}' > "$out/manifest.json"
 rm -f "$out/esp.sha256" "$out/verity.cmdline"
 say "root hash $(jq -r .rootHash "$out/manifest.json")"

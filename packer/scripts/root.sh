@@ -12,13 +12,16 @@ version=$(basename "$base"/kernel/lib/modules/*)
 cp -a "$base/kernel/lib/modules" "$tree/usr/lib/"
 depmod -b "$tree" "$version"
 
-cp -a --no-preserve=ownership "$packer/rootfs/." "$tree/"
-chmod -R go-w "$tree/etc" "$tree/usr/lib/systemd"
+# Copies a folder's content as root's own, writable by root alone, readable by all: whatever owners and modes a checkout or
+# an unpacked release has here.
+lay() {
+  mkdir -p "$2"
+  tar -C "$1" --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX -cf - . | tar -C "$2" -xpf -
+}
+lay "$packer/rootfs" "$tree"
 install -D -m 0755 "$agent" "$tree/usr/lib/mayfly/mayfly-agent"
-mkdir -p "$tree/opt/actions-runner"
-cp -a --no-preserve=ownership "$runner/bin" "$runner/externals" "$tree/opt/actions-runner/"
-chmod -R go-w "$tree/opt/actions-runner"
-chown -R 0:0 "$tree/opt/actions-runner" "$tree/usr/lib/mayfly" "$tree/etc/systemd" "$tree/etc/sysctl.d"
+lay "$runner/bin" "$tree/opt/actions-runner/bin"
+lay "$runner/externals" "$tree/opt/actions-runner/externals"
 
 # The one user beside root, without a password. By hand: useradd writes the day of its run into /etc/shadow.
 echo 'runner:x:1001:1001:GitHub Actions runner:/home/runner:/bin/bash' >> "$tree/etc/passwd"
