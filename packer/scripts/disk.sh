@@ -13,11 +13,14 @@ case $(uname -m) in
   *) echo "no UEFI stub for $(uname -m)" >&2; exit 1 ;;
 esac
 printf 'ID=mayfly\nNAME=Mayfly\n' > "$work/os-release"
-# Addresses as systemd's documentation of the stub gives them (systemd-stub(7)).
+# Addresses as systemd's documentation of the stub gives them (systemd-stub(7)); the initrd lies behind the kernel, however
+# large that grows.
+linux=$((0x2000000))
+initrd=$(((linux + $(stat -c %s vmlinuz) + 0xfffff) / 0x100000 * 0x100000))
 objcopy --add-section .osrel="$work/os-release" --change-section-vma .osrel=0x20000 \
   --add-section .cmdline=cmdline --change-section-vma .cmdline=0x30000 \
-  --add-section .linux=vmlinuz --change-section-vma .linux=0x2000000 \
-  --add-section .initrd=initrd --change-section-vma .initrd=0x3000000 "$stub" mayfly.efi
+  --add-section .linux=vmlinuz --change-section-vma .linux=$linux \
+  --add-section .initrd=initrd --change-section-vma .initrd=$initrd "$stub" mayfly.efi
 # objcopy writes the time of its run and a checksum over it into the PE header: two builds would differ.
 header=$(od -An -tu4 -j 60 -N 4 mayfly.efi | tr -d ' ')
 for offset in 8 88; do

@@ -17,14 +17,20 @@ install -m 0755 "$agent" "$root/init"
 interpreter=$(readelf -l "$agent" | sed -n 's/.*interpreter: \(.*\)\].*/\1/p')
 mkdir -p "$root$(dirname "$interpreter")" "$root/usr/lib/$(basename "$libraries")"
 cp -L "$libraries/$(basename "$interpreter")" "$root$interpreter"
-readelf -d "$agent" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -v '^ld-linux' | while read -r library; do
-  cp -L "$libraries/$library" "$root/usr/lib/$(basename "$libraries")/"
-done
+take_needed() {
+  local library
+  for library in $(readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
+    [[ $library == ld-linux* || -e $root/usr/lib/$(basename "$libraries")/$library ]] && continue
+    cp -L "$libraries/$library" "$root/usr/lib/$(basename "$libraries")/"
+    take_needed "$libraries/$library"
+  done
+}
+take_needed "$agent"
 ln -s usr/lib "$root/lib"
 
 sed 's/#.*//' "$packer/initrd.modules" | awk NF | while read -r module; do
   # A processor's own implementation is missing on another architecture: that is no error, the generic one is built in.
-  modprobe -d "$tree" -S "$version" --show-depends "$module" 2>/dev/null | awk '$1 == "insmod" { print $2 }' || true
+  modprobe -d "$tree" -C "$tree/etc/modprobe.d" -S "$version" --show-depends "$module" 2>/dev/null | awk '$1 == "insmod" { print $2 }' || true
 done | awk '!seen[$0]++' | while read -r file; do
   cp "$file" "$root/modules/"
   basename "$file" >> "$root/modules/list"
