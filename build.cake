@@ -14,7 +14,8 @@ var artifacts = System.IO.Path.Combine(root, "artifacts");
 var logs = System.IO.Path.Combine(artifacts, "logs");
 string Artifact(params string[] path) => System.IO.Path.Combine([artifacts, .. path]);
 
-// Debian packages that the build, the virtual machine and the tests call, by a file that has to be there.
+// Debian packages that the build, the virtual machine and the tests call, by a file that has to be there: what packs the
+// image, what boots it, what links natively, and the controller's database.
 var tools = new (string Package, string Proof)[]
 {
     ("mmdebstrap", "/usr/bin/mmdebstrap"), ("erofs-utils", "/usr/bin/mkfs.erofs"), ("cryptsetup-bin", "/usr/sbin/veritysetup"),
@@ -24,14 +25,15 @@ var tools = new (string Package, string Proof)[]
     ("iproute2", "/usr/bin/ip"), ("clang", "/usr/bin/clang"), ("zlib1g-dev", "/usr/include/zlib.h"), ("libsqlite3-0", "/usr/lib/*-linux-gnu/libsqlite3.so.0"),
 };
 
-void Say(string text) => Information("{0}", text);
+// Plain lines: Cake's own logging writes colour codes into files too.
+void Say(string text) => Console.WriteLine(text);
 
 // Runs a program; its output goes to artifacts/logs/STEP.log and, if asked for, to the screen. A failure prints the log's end.
 void Run(string step, string program, IEnumerable<string> arguments, bool show = false, Func<string, bool> showLine = null)
 {
     EnsureDirectoryExists(logs);
     var log = System.IO.Path.Combine(logs, step + ".log");
-    var start = new ProcessStartInfo(program) { RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = root };
+    var start = new ProcessStartInfo(program) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = root };
     foreach (var argument in arguments)
         start.ArgumentList.Add(argument);
     using var writer = new StreamWriter(log) { AutoFlush = true };
@@ -47,6 +49,7 @@ void Run(string step, string program, IEnumerable<string> arguments, bool show =
         }
     }
     using var process = Process.Start(start);
+    process.StandardInput.Close(); // nothing here asks
     process.OutputDataReceived += (_, e) => Write(e.Data);
     process.ErrorDataReceived += (_, e) => Write(e.Data);
     process.BeginOutputReadLine();
@@ -57,13 +60,15 @@ void Run(string step, string program, IEnumerable<string> arguments, bool show =
     writer.Dispose();
     if (!show)
         foreach (var line in System.IO.File.ReadLines(log).TakeLast(30))
-            Error("{0}", line);
+            Say(line);
     throw new CakeException($"{step}: {program} exited with {process.ExitCode}; its whole output is in {System.IO.Path.GetRelativePath(root, log)}");
 }
 
-// As root: directly, or with sudo.
+// As root: directly, or with sudo, which would hide a dotnet that the user has installed at home.
 (string Program, IEnumerable<string> Arguments) AsRoot(string program, IEnumerable<string> arguments) =>
-    Environment.UserName == "root" ? (program, arguments) : ("sudo", new[] { program }.Concat(arguments));
+    Environment.IsPrivilegedProcess ? (program, arguments) : ("sudo",
+        ["env", .. new[] { "PATH", "DOTNET_ROOT", "DOTNET_CLI_TELEMETRY_OPTOUT", "DOTNET_NOLOGO", "CI" }
+            .Where(n => Environment.GetEnvironmentVariable(n) != null).Select(n => $"{n}={Environment.GetEnvironmentVariable(n)}"), program, .. arguments]);
 
 // Does a step only if one of its inputs is another than at its last success.
 void Once(string step, IEnumerable<string> inputs, string output, Action act)
@@ -74,10 +79,13 @@ void Once(string step, IEnumerable<string> inputs, string output, Action act)
         hash.AppendData(System.Text.Encoding.UTF8.GetBytes(input + "\n"));
         var files = System.IO.File.Exists(input) ? new[] { input }
             : System.IO.Directory.Exists(input) ? System.IO.Directory.GetFiles(input, "*", SearchOption.AllDirectories) : Array.Empty<string>();
-        foreach (var file in files.Where(f => !f.Contains("/obj/") && (!f.Contains("/bin/") || f.StartsWith(artifacts)) && !f.Contains("/TestResults/")).OrderBy(f => f, StringComparer.Ordinal))
+        // Below a project's folder lies what was built from it; elsewhere, as in a runner's layout, bin/ is an input.
+        var built = System.IO.Directory.Exists(input) && System.IO.Directory.GetFiles(input, "*.csproj", SearchOption.AllDirectories).Length > 0;
+        foreach (var file in files.Where(System.IO.File.Exists).Where(f => !built || !(f.Contains("/obj/") || f.Contains("/bin/") || f.Contains("/TestResults/"))).OrderBy(f => f, StringComparer.Ordinal))
         {
-            hash.AppendData(System.Text.Encoding.UTF8.GetBytes(file));
-            hash.AppendData(System.IO.File.ReadAllBytes(file));
+            hash.AppendData(System.Text.Encoding.UTF8.GetBytes($"{file} {(int)System.IO.File.GetUnixFileMode(file)} "));
+            using var content = System.IO.File.OpenRead(file);
+            hash.AppendData(SHA256.HashData(content));
         }
     }
     var now = Convert.ToHexString(hash.GetHashAndReset());
@@ -89,8 +97,10 @@ void Once(string step, IEnumerable<string> inputs, string output, Action act)
     }
     Say($"{step} ...");
     var clock = Stopwatch.StartNew();
-    act();
+    // Should this attempt fail half-way, what it leaves must not pass for the last success.
     EnsureDirectoryExists(Artifact("stamps"));
+    System.IO.File.Delete(stamp);
+    act();
     System.IO.File.WriteAllText(stamp, now);
     Say($"{step}: {clock.Elapsed.TotalSeconds:F1} s");
 }
@@ -135,8 +145,8 @@ Task("Tools")
         Say($"installing {string.Join(", ", missing)}");
         var (program, update) = AsRoot("apt-get", ["update", "-qq"]);
         Run("apt-update", program, update);
-        var (_, install) = AsRoot("env", ["DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-qq", "--no-install-recommends", .. missing]);
-        Run("apt-install", Environment.UserName == "root" ? "env" : "sudo", install);
+        var (asRoot, install) = AsRoot("env", ["DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-qq", "--no-install-recommends", .. missing]);
+        Run("apt-install", asRoot, install);
     });
 
 Task("Agent")
@@ -163,14 +173,16 @@ Task("Lab")
     .Does(() => Once("lab", Sources("tests/Lab", "agent/Contract", "controller/deploy"), Artifact("lab", "mayfly-lab.dll"), () => Publish("lab", "tests/Lab/Lab.csproj", Artifact("lab"))));
 
 Task("Image")
-    .Description("Build the image; --runner=FOLDER|TARBALL takes an official runner, --mirror=ADDRESS another Debian mirror")
+    .Description("Build the image; --runner=FOLDER|TARBALL takes an official runner, --mirror=ADDRESS[,SECURITY-ADDRESS] another Debian mirror")
     .IsDependentOn("Agent")
     .IsDependentOn("Runner")
     .Does(() =>
     {
         var runner = runnerArgument.Length > 0 ? System.IO.Path.GetFullPath(runnerArgument) : Artifact("runner");
         var kind = runnerArgument.Length > 0 ? "official" : "stand-in";
-        Once("image", [System.IO.Path.Combine(root, "packer"), Artifact("agent"), runner, kind, mirror], Artifact("image", "manifest.json"), () =>
+        // Of a runner's folder only what goes in: one that has run there has logs and work beside it.
+        string[] layout = System.IO.Directory.Exists(runner) ? [System.IO.Path.Combine(runner, "bin"), System.IO.Path.Combine(runner, "externals")] : [runner];
+        Once("image", [System.IO.Path.Combine(root, "packer"), Artifact("agent"), .. layout, kind, mirror], Artifact("image", "manifest.json"), () =>
         {
             var (program, arguments) = AsRoot(System.IO.Path.Combine(root, "packer", "build.sh"),
                 [$"--agent={Artifact("agent", "mayfly-agent")}", $"--runner={runner}", $"--runner-kind={kind}", $"--out={Artifact("image")}", $"--cache={Artifact("cache")}", $"--mirror={mirror}"]);
@@ -201,66 +213,89 @@ Task("Test")
     {
         var results = Artifact("test-results");
         CleanDirectory(results);
-        var broken = new List<string>();
+        XNamespace trx = "http://microsoft.com/schemas/VisualStudio/TeamTest/2010";
         foreach (var project in new[] { "Agent.Tests", "Controller.Tests", "Lab.Tests", "Image.Tests", "Machine.Tests" })
         {
             Say($"{project} ...");
             var clock = Stopwatch.StartNew();
+            string broken = null;
             try
             {
                 Run($"build-{project}", "dotnet", ["build", $"tests/{project}", "-c", "Release", "-nologo", "-v:quiet", "-nodeReuse:false"]);
-                string[] test = ["dotnet", "test", $"tests/{project}", "-c", "Release", "--no-build", "--nologo", "--logger", $"trx;LogFileName={project}.trx", "--results-directory", results];
-                // The virtual machines and their lab get a namespace of their own, as in the demo.
-                var (program, arguments) = project == "Machine.Tests"
-                    ? AsRoot("unshare", ["--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh", .. test])
-                    : (test[0], test.Skip(1));
+                string[] test = ["timeout", "--kill-after=30", "1200", "dotnet", "test", $"tests/{project}", "-c", "Release", "--no-build", "--nologo", "--logger", $"trx;LogFileName={project}.trx", "--results-directory", results];
+                var (program, arguments) = project switch
+                {
+                    // The virtual machines and their lab get a namespace of their own, as in the demo.
+                    "Machine.Tests" => AsRoot("unshare", ["--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh", .. test]),
+                    "Image.Tests" => AsRoot(test[0], test.Skip(1)),
+                    _ => (test[0], test.Skip(1)),
+                };
                 Run($"test-{project}", program, arguments);
             }
             catch (CakeException e)
             {
-                broken.Add(e.Message);
+                broken = e.Message;
             }
-            Say($"{project}: {clock.Elapsed.TotalSeconds:F0} s");
+
+            var file = System.IO.Path.Combine(results, project + ".trx");
+            var outcomes = !System.IO.File.Exists(file) ? [] : XDocument.Load(file).Descendants(trx + "UnitTestResult")
+                .Select(r => (Name: (string)r.Attribute("testName"), Outcome: (string)r.Attribute("outcome"), Message: r.Descendants(trx + "Message").FirstOrDefault()?.Value ?? r.Descendants(trx + "StdOut").FirstOrDefault()?.Value ?? ""))
+                .ToList();
+            foreach (var (name, outcome, why) in outcomes.Where(o => o.Outcome != "Passed"))
+                notable.Add($"{(outcome == "NotExecuted" ? "SKIPPED" : "FAILED")} {name}: {why.Trim()}");
+            var bad = outcomes.Count(o => o.Outcome is not ("Passed" or "NotExecuted"));
+            // A project that did not build, did not end or found nothing to run is a failure of its own.
+            if (bad == 0 && (broken != null || outcomes.Count == 0))
+            {
+                bad = 1;
+                notable.Add($"FAILED {project}: {broken ?? "no test ran"}");
+            }
+
+            passed += outcomes.Count(o => o.Outcome == "Passed");
+            failed += bad;
+            skipped += outcomes.Count(o => o.Outcome == "NotExecuted");
+            Say($"{project}: {clock.Elapsed.TotalSeconds:F0} s, {outcomes.Count} tests, {bad} failed");
         }
 
-        XNamespace trx = "http://microsoft.com/schemas/VisualStudio/TeamTest/2010";
-        var outcomes = System.IO.Directory.GetFiles(results, "*.trx").SelectMany(f => XDocument.Load(f).Descendants(trx + "UnitTestResult"))
-            .Select(r => (Name: (string)r.Attribute("testName"), Outcome: (string)r.Attribute("outcome"), Message: r.Descendants(trx + "Message").FirstOrDefault()?.Value ?? r.Descendants(trx + "StdOut").FirstOrDefault()?.Value ?? ""))
-            .ToList();
-        foreach (var (name, _, why) in outcomes.Where(o => o.Outcome == "NotExecuted"))
-            Warning("{0}", $"SKIPPED {name}: {why.Trim()}");
-        foreach (var (name, _, why) in outcomes.Where(o => o.Outcome == "Failed"))
-            Error("{0}", $"FAILED {name}: {why.Trim()}");
-        var failed = outcomes.Count(o => o.Outcome == "Failed");
-        foreach (var message in broken)
-            Error("{0}", message);
-        // A project that could not even run counts as one failure.
-        if (failed < broken.Count)
-            failed = broken.Count;
-        var passed = outcomes.Count(o => o.Outcome == "Passed");
-        summary = $"{passed} passed, {failed} failed, {outcomes.Count(o => o.Outcome == "NotExecuted")} skipped";
-        if (failed > 0 || passed == 0)
-            throw new CakeException("tests failed");
+        ran = true;
     });
 
 Task("Clean")
     .Description("Delete everything that was built")
     .Does(() =>
     {
-        foreach (var folder in System.IO.Directory.GetDirectories(root, "obj", SearchOption.AllDirectories).Concat(System.IO.Directory.GetDirectories(root, "bin", SearchOption.AllDirectories)).Append(artifacts))
-            if (System.IO.Directory.Exists(folder))
-                DeleteDirectory(folder, new DeleteDirectorySettings { Recursive = true, Force = true });
+        // The image's builder is root, and so is what it leaves.
+        EnsureDirectoryExists(logs);
+        var projects = System.IO.Directory.GetFiles(root, "*.csproj", SearchOption.AllDirectories).Where(p => !p.StartsWith(artifacts)).Select(System.IO.Path.GetDirectoryName);
+        var (program, arguments) = AsRoot("rm", ["-rf", .. projects.SelectMany(p => new[] { p + "/bin", p + "/obj" }), .. System.IO.Directory.GetDirectories(artifacts).Where(a => a != logs)]);
+        Run("clean", program, arguments);
+        System.IO.Directory.Delete(artifacts, recursive: true);
     });
 
-string summary = null;
+int passed = 0, failed = 0, skipped = 0;
+var ran = false;
+var notable = new List<string>();
 
+if (target != "Test")
+{
+    RunTarget(target);
+    return;
+}
+
+// However the tests end, what was not passed is said, and the counts are the very last line: no exception leaves here, for
+// Cake would print it behind them.
 try
 {
     RunTarget(target);
 }
-finally
+catch (Exception e)
 {
-    // The counts are the last line, whatever else was printed.
-    if (summary != null)
-        Console.WriteLine(summary);
+    notable.Add($"FAILED before the tests: {(e is AggregateException { InnerExceptions: [var only] } ? only : e).Message}");
 }
+
+foreach (var line in notable)
+    Say(line);
+if (!ran)
+    failed++;
+Say($"{passed} passed, {failed} failed, {skipped} skipped");
+Environment.Exit(failed > 0 || passed == 0 ? 1 : 0);
