@@ -81,7 +81,7 @@ internal sealed class ControllerProcess : IAsyncDisposable
     {
         if (!_process.HasExited)
         {
-            Signals.Send(_process.Id, "TERM");
+            _ = Signals.Send(_process.Id, "TERM");
             try
             {
                 await _process.WaitForExitAsync().WaitAsync(StopLimit);

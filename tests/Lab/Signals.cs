@@ -7,8 +7,10 @@ namespace Mayfly.Lab;
 /// could is not on every machine.</summary>
 internal static partial class Signals
 {
-    public static void Send(int processId, string name)
+    /// <returns>False if the process has gone.</returns>
+    public static bool Send(int processId, string name)
     {
+        const int noSuchProcess = 3; // ESRCH
         var number = name switch
         {
             "INT" => 2,
@@ -16,8 +18,11 @@ internal static partial class Signals
             "TERM" => 15,
             _ => throw new ArgumentException($"signal {name}: INT, KILL or TERM is wanted", nameof(name)),
         };
-        if (kill(processId, number) != 0)
-            throw new Win32Exception(Marshal.GetLastPInvokeError(), $"SIG{name} to {processId}: {Marshal.GetLastPInvokeErrorMessage()}");
+        if (kill(processId, number) == 0)
+            return true;
+        return Marshal.GetLastPInvokeError() == noSuchProcess
+            ? false
+            : throw new Win32Exception(Marshal.GetLastPInvokeError(), $"SIG{name} to {processId}: {Marshal.GetLastPInvokeErrorMessage()}");
     }
 
     [LibraryImport("libc", SetLastError = true)]
