@@ -23,10 +23,11 @@ install -D -m 0755 "$agent" "$tree/usr/lib/mayfly/mayfly-agent"
 lay "$runner/bin" "$tree/opt/actions-runner/bin"
 lay "$runner/externals" "$tree/opt/actions-runner/externals"
 
-# The one user beside root, without a password. By hand: useradd writes the day of its run into /etc/shadow.
+# The one user beside root, without a password. By hand: useradd writes the day of its run into /etc/shadow; a day of zero
+# would mean that the password has expired, and PAM would refuse the user.
 echo 'runner:x:1001:1001:GitHub Actions runner:/home/runner:/bin/bash' >> "$tree/etc/passwd"
 echo 'runner:x:1001:' >> "$tree/etc/group"
-echo 'runner:!:0::::::' >> "$tree/etc/shadow"
+echo "runner:!:$((SOURCE_DATE_EPOCH / 86400)):0:99999:7:::" >> "$tree/etc/shadow"
 echo 'runner:!::' >> "$tree/etc/gshadow"
 install -d -m 0700 -o 1001 -g 1001 "$tree/home/runner"
 echo mayfly > "$tree/etc/hostname"
