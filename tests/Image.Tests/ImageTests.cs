@@ -1,77 +1,128 @@
-using System.Diagnostics;
-using System.Security.Cryptography;
-using System.Text.Json;
 using Mayfly.Machine.Tests;
 using Xunit;
 
 namespace Mayfly.Image.Tests;
 
-public sealed class ImageTests
+public sealed class ImageTests : IDisposable
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(10);
+    private readonly string _folder = Directory.CreateTempSubdirectory("mayfly-image-").FullName;
 
-    /// <summary>Everything is made anew, the Debian tree included, in another folder and at another time.</summary>
+    /// <summary>Everything is made anew, the Debian tree included: from a checkout with other modes, in another folder, on
+    /// another file system, in another time zone, at another time.</summary>
     [Fact]
     public async Task Two_builds_of_the_same_inputs_are_the_same_to_the_bit()
     {
-        var folder = Directory.CreateTempSubdirectory("mayfly-twice-").FullName;
+        _ = Built.Image;
+        var first = Built.Path("artifacts/image");
+        var checkout = Path.Combine(_folder, "checkout");
+        await Builder.RunAsync("cp", ["-r", Built.Path("packer"), checkout]);
+        await Builder.RunAsync("chmod", ["-R", "go=", checkout]);
+        var memory = MemoryFolder();
         try
         {
-            var second = await BuildAsync(Path.Combine(folder, "somewhere", "else"));
-            var first = Path.GetDirectoryName(Built.Image)!;
-            // A mirror that has moved on since the first build is another input: then both are built now.
-            if (Packages(first) != Packages(second))
-                first = await BuildAsync(Path.Combine(folder, "first"));
+            var second = await Builder.BuildAsync(checkout, memory, ("TZ", "Pacific/Kiritimati"));
+            // A mirror that has moved on since the first build is another input, and so is another runner: then both are built now.
+            if (Inputs(first) != Inputs(second))
+                first = await Builder.BuildAsync(Built.Path("packer"), Path.Combine(_folder, "first"));
 
-            Assert.Equal(Packages(first), Packages(second));
+            Assert.Equal(Inputs(first), Inputs(second));
             foreach (var file in (string[])["vmlinuz", "initrd", "cmdline", "root.part", "mayfly.efi", "disk.raw", "manifest.json"])
-                Assert.True(Digest(first, file) == Digest(second, file), $"{file} differs between two builds");
+                Assert.True(Builder.Digest(Path.Combine(first, file)) == Builder.Digest(Path.Combine(second, file)), $"{file} differs between two builds");
         }
         finally
         {
-            Directory.Delete(folder, recursive: true);
+            Directory.Delete(memory, recursive: true);
         }
+    }
+
+    [Fact]
+    public async Task The_image_says_what_is_in_it()
+    {
+        _ = Built.Image;
+        var image = Built.Path("artifacts/image");
+        var manifest = Builder.Manifest(image);
+        var sha256 = manifest.GetProperty("sha256");
+
+        Assert.Equal(Builder.Digest(Path.Combine(image, "disk.raw")), sha256.GetProperty("disk").GetString());
+        Assert.Equal(Builder.Digest(Path.Combine(image, "root.part")), sha256.GetProperty("root").GetString());
+        Assert.Equal(Builder.Digest(Built.Path("artifacts/agent/mayfly-agent")), sha256.GetProperty("agent").GetString());
+        var commandLine = await File.ReadAllTextAsync(Path.Combine(image, "cmdline"), TestContext.Current.CancellationToken);
+        Assert.Contains($"mayfly.roothash={manifest.GetProperty("rootHash").GetString()} ", commandLine, StringComparison.Ordinal);
+        Assert.Matches(@"^\d+(\.\d+)+$", manifest.GetProperty("runner").GetProperty("version").GetString());
+        Assert.Contains(manifest.GetProperty("packages").EnumerateArray(), p => p.GetProperty("name").GetString() == "systemd");
+    }
+
+    [Fact]
+    public async Task Nothing_in_the_image_names_the_machine_that_built_it()
+    {
+        var tree = await ExtractAsync();
+        // Public names of Debian's own stand in its packages; a mirror at home does not.
+        var sites = await Builder.RunAsync("apt-get", ["indextargets", "--format", "$(SITE)", "Created-By: Packages"]);
+        string[] names =
+        [
+            Built.Path("packer/"), Built.Path("agent/"), Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".nuget"),
+            (await File.ReadAllTextAsync("/etc/machine-id", TestContext.Current.CancellationToken)).Trim(),
+            .. sites.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(s => new Uri(s).Host).Where(h => !h.EndsWith(".debian.org", StringComparison.Ordinal)).Distinct(),
+        ];
+
+        foreach (var file in Directory.EnumerateFiles(tree, "*", new EnumerationOptions { RecurseSubdirectories = true, AttributesToSkip = FileAttributes.ReparsePoint }))
+        {
+            var content = await File.ReadAllBytesAsync(file, TestContext.Current.CancellationToken);
+            foreach (var name in names.Where(n => n.Length > 0))
+                Assert.True(content.AsSpan().IndexOf(System.Text.Encoding.UTF8.GetBytes(name)) < 0, $"{file[tree.Length..]} holds '{name}'");
+        }
+    }
+
+    [Fact]
+    public async Task Only_root_could_write_to_the_programs_and_settings_even_if_the_root_were_writable()
+    {
+        var tree = await ExtractAsync();
+
+        var others = await Builder.RunAsync("find", [$"{tree}/etc", $"{tree}/usr", $"{tree}/opt", "!", "-type", "l", "(", "-perm", "/022", "-o", "!", "-user", "0", ")", "!", "-path", "*/usr/local*"]);
+
+        Assert.Equal("", others);
+        Assert.False(Directory.Exists($"{tree}/opt/actions-runner/_diag"), "a log folder of root's would break the runner");
+        Assert.Equal("", await File.ReadAllTextAsync($"{tree}/etc/machine-id", TestContext.Current.CancellationToken));
     }
 
     [Fact]
     public async Task A_runner_that_is_no_official_layout_is_refused_with_what_is_wanted()
     {
-        var folder = Directory.CreateTempSubdirectory("mayfly-norunner-").FullName;
+        var (code, output) = await Builder.TryBuildAsync(Built.Path("packer"), Path.Combine(_folder, "none"), $"--runner={_folder}");
 
-        var (code, output) = await RunAsync($"--runner={folder}", $"--out={folder}/out", $"--cache={folder}/cache");
-
-        Directory.Delete(folder, recursive: true);
         Assert.Equal(64, code);
         Assert.Contains("has no bin/Runner.Listener and externals/", output, StringComparison.Ordinal);
     }
 
-    private static async Task<string> BuildAsync(string folder)
+    [Fact]
+    public async Task A_mirror_whose_security_updates_cannot_be_found_is_refused()
     {
-        var output = Path.Combine(folder, "out");
-        var (code, text) = await RunAsync($"--runner={Built.Path("artifacts/runner")}", $"--out={output}", $"--cache={Path.Combine(folder, "cache")}");
-        Assert.True(code == 0, text);
-        return output;
+        var (code, output) = await Builder.TryBuildAsync(Built.Path("packer"), Path.Combine(_folder, "mirror"), $"--runner={Built.Path("artifacts/runner")}", "--mirror=http://127.0.0.1:9/mine");
+
+        Assert.Equal(1, code);
+        Assert.Contains("where are the security updates of http://127.0.0.1:9/mine?", output, StringComparison.Ordinal);
     }
 
-    private static async Task<(int Code, string Output)> RunAsync(params string[] arguments)
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    /// <summary>What two builds must share before they can be compared.</summary>
+    private static string Inputs(string image)
+    {
+        var manifest = Builder.Manifest(image);
+        return manifest.GetProperty("packages").GetRawText() + manifest.GetProperty("suites").GetRawText() + manifest.GetProperty("runner").GetRawText();
+    }
+
+    private static string MemoryFolder()
+    {
+        var folder = Path.Combine(Directory.Exists("/dev/shm") && new DriveInfo("/dev/shm").AvailableFreeSpace > 3L << 30 ? "/dev/shm" : Path.GetTempPath(), $"mayfly-{Guid.NewGuid()}");
+        return Directory.CreateDirectory(folder).FullName;
+    }
+
+    private async Task<string> ExtractAsync()
     {
         _ = Built.Image;
-        var start = new ProcessStartInfo(Built.Path("packer/build.sh"),
-            [$"--agent={Built.Path("artifacts/agent/mayfly-agent")}", "--runner-kind=stand-in", .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true };
-        using var process = Process.Start(start)!;
-        using var limit = new CancellationTokenSource(Limit);
-        var output = process.StandardOutput.ReadToEndAsync(limit.Token);
-        var error = process.StandardError.ReadToEndAsync(limit.Token);
-        await process.WaitForExitAsync(limit.Token);
-        return (process.ExitCode, await output + await error);
-    }
-
-    private static string Packages(string folder) =>
-        JsonDocument.Parse(File.ReadAllBytes(Path.Combine(folder, "manifest.json"))).RootElement.GetProperty("packages").GetRawText();
-
-    private static string Digest(string folder, string file)
-    {
-        using var stream = File.OpenRead(Path.Combine(folder, file));
-        return Convert.ToHexString(SHA256.HashData(stream));
+        var tree = Path.Combine(_folder, "tree");
+        await Builder.RunAsync("fsck.erofs", [$"--extract={tree}", Built.Path("artifacts/image/root.part")]);
+        return tree;
     }
 }
