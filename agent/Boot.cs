@@ -12,6 +12,10 @@ namespace Mayfly.Agent;
 /// </summary>
 internal sealed class Boot(Narration narration, TimeProvider time)
 {
+    /// <summary>No step takes longer: the longest waits of its own are step 5's two minutes for the network and step 6's 90 s
+    /// for its parameter. It also ends what a library would wait for without an end.</summary>
+    private static readonly TimeSpan StepLimit = TimeSpan.FromMinutes(5);
+
     /// <summary>The initrd: from the kernel's first program to systemd.</summary>
     /// <returns>The folder that holds the system to become.</returns>
     public async Task<string> InitrdAsync(CancellationToken cancel)
@@ -108,12 +112,17 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         // 10. End: Program says why and switches the machine off.
     }
 
-    /// <summary>Runs a step; whatever goes wrong in it ends the machine in that step's name.</summary>
-    private static async Task<T> ProveAsync<T>(Step step, Func<Task<T>> act)
+    /// <summary>Runs a step; whatever goes wrong in it, and that it does not end, ends the machine in that step's name.</summary>
+    private async Task<T> ProveAsync<T>(Step step, Func<Task<T>> act)
     {
         try
         {
-            return await act();
+            var acting = act();
+            using var acted = new CancellationTokenSource();
+            if (await Task.WhenAny(acting, Task.Delay(StepLimit, time, acted.Token)) != acting)
+                throw new EndingException(Ending.NotProved(step, $"'{step.Name}' did not end within {StepLimit.TotalSeconds:F0} s"));
+            await acted.CancelAsync();
+            return await acting;
         }
         catch (Exception e) when (e is not EndingException)
         {
