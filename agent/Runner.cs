@@ -66,6 +66,9 @@ internal sealed class Runner : IAsyncDisposable
         return new Runner(process, cgroup, happenings);
     }
 
+    /// <summary>Folder of the cgroup that the runner and all it starts live in.</summary>
+    public string Cgroup => _cgroup;
+
     /// <summary>Asks the listener to stop: it ends its step and reports the job before it exits.</summary>
     public void AskToStop()
     {

@@ -18,4 +18,20 @@ public static class Tags
 
     /// <summary>Seconds that a job may run. 1 to 432,000 (GitHub's own limit of five days).</summary>
     public const string JobTimeout = "mayfly:job-timeout";
+
+    /// <summary><c>true</c> lets the job's user become root inside its sandbox; <c>false</c> is the default.</summary>
+    public const string Sudo = "mayfly:sudo";
+
+    /// <summary>What a job may connect to: <c>open</c> (the default), <c>audit</c> or <c>allow</c>.</summary>
+    public const string Egress = "mayfly:egress";
+
+    /// <summary>For <c>allow</c>, beside the image's own list: host names (<c>*.example.com</c> for all below) and networks,
+    /// with spaces between.</summary>
+    public const string EgressAllow = "mayfly:egress-allow";
+
+    /// <summary>GiB that scratch has to hold at least. 1 to 65,536.</summary>
+    public const string ScratchGiB = "mayfly:scratch-gib";
+
+    /// <summary>GiB of swap, 0 for none. 0 to 65,536.</summary>
+    public const string SwapGiB = "mayfly:swap-gib";
 }

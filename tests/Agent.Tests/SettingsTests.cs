@@ -11,6 +11,8 @@ public sealed class SettingsTests
         var settings = LaunchSettings.From(new Dictionary<string, string>());
 
         Assert.Equal((TimeSpan.FromMinutes(5), TimeSpan.FromHours(6)), (settings.IdleTimeout, settings.JobTimeout));
+        Assert.Equal((ConfigSource.Ssm, false, EgressMode.Open), (settings.Config, settings.Sudo, settings.Egress));
+        Assert.Equal((null, null), (settings.ScratchGiB, settings.SwapGiB));
     }
 
     [Theory]
@@ -19,6 +21,10 @@ public sealed class SettingsTests
     [InlineData(Tags.JobTimeout, "6h")]
     [InlineData(Tags.JobTimeout, "-1")]
     [InlineData(Tags.Config, "user-data")]
+    [InlineData(Tags.Sudo, "yes")]
+    [InlineData(Tags.Egress, "deny")]
+    [InlineData(Tags.ScratchGiB, "0")]
+    [InlineData(Tags.SwapGiB, "65537")]
     public void A_tag_out_of_its_range_ends_the_machine_and_names_tag_and_value(string tag, string value)
     {
         var e = Assert.Throws<EndingException>(() => LaunchSettings.From(new Dictionary<string, string> { [tag] = value }));

@@ -5,7 +5,7 @@ namespace Mayfly.Agent.Tests;
 
 public sealed class WatchTests
 {
-    private static readonly Deadlines Limits = Deadlines.From(new LaunchSettings("", TimeSpan.FromSeconds(300), TimeSpan.FromSeconds(3600)));
+    private static readonly Deadlines Limits = Deadlines.From(LaunchSettings.From(new Dictionary<string, string> { [Contract.Tags.JobTimeout] = "3600" }));
 
     [Fact]
     public void A_job_from_start_to_end_ends_with_its_result() =>
