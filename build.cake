@@ -22,7 +22,7 @@ var tools = new (string Package, string Proof)[]
     ("kmod", "/usr/sbin/depmod"), ("cpio", "/usr/bin/cpio"), ("zstd", "/usr/bin/zstd"), ("binutils", "/usr/bin/objcopy"),
     ("systemd-boot-efi", "/usr/lib/systemd/boot/efi/linux*.efi.stub"), ("dosfstools", "/usr/sbin/mkfs.vfat"), ("mtools", "/usr/bin/mcopy"), ("gdisk", "/usr/sbin/sgdisk"),
     ("jq", "/usr/bin/jq"), ("qemu-system-x86", "/usr/bin/qemu-system-x86_64"), ("ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd"),
-    ("iproute2", "/usr/bin/ip"), ("clang", "/usr/bin/clang"), ("zlib1g-dev", "/usr/include/zlib.h"), ("libsqlite3-0", "/usr/lib/*-linux-gnu/libsqlite3.so.0"),
+    ("iproute2", "/usr/bin/ip"), ("systemd-container", "/usr/bin/systemd-nspawn"), ("clang", "/usr/bin/clang"), ("zlib1g-dev", "/usr/include/zlib.h"), ("libsqlite3-0", "/usr/lib/*-linux-gnu/libsqlite3.so.0"),
 };
 
 // Plain lines: Cake's own logging writes colour codes into files too.
@@ -214,7 +214,7 @@ Task("Test")
         var results = Artifact("test-results");
         CleanDirectory(results);
         XNamespace trx = "http://microsoft.com/schemas/VisualStudio/TeamTest/2010";
-        foreach (var project in new[] { "Agent.Tests", "Controller.Tests", "Lab.Tests", "Image.Tests", "Machine.Tests" })
+        foreach (var project in new[] { "Agent.Tests", "Controller.Tests", "Lab.Tests", "Image.Tests", "Light.Tests", "Machine.Tests" })
         {
             Say($"{project} ...");
             var clock = Stopwatch.StartNew();
@@ -225,8 +225,8 @@ Task("Test")
                 string[] test = ["timeout", "--kill-after=30", "1200", "dotnet", "test", $"tests/{project}", "-c", "Release", "--no-build", "--nologo", "--logger", $"trx;LogFileName={project}.trx", "--results-directory", results];
                 var (program, arguments) = project switch
                 {
-                    // The virtual machines and their lab get a namespace of their own, as in the demo.
-                    "Machine.Tests" => AsRoot("unshare", ["--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh", .. test]),
+                    // The machines and their lab get a namespace of their own, as in the demo.
+                    "Light.Tests" or "Machine.Tests" => AsRoot("unshare", ["--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh", .. test]),
                     "Image.Tests" => AsRoot(test[0], test.Skip(1)),
                     _ => (test[0], test.Skip(1)),
                 };

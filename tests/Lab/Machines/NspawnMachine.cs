@@ -1,0 +1,165 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text;
+using Mayfly.Lab.Ec2;
+
+namespace Mayfly.Lab.Machines;
+
+/// <summary>How light machines are made here.</summary>
+/// <param name="RootImage">The image's root file system: the erofs that a machine has below its verity.</param>
+/// <param name="Environment">Lines for the machine's <c>mayfly.environment</c> credential: where it finds AWS.</param>
+/// <param name="Folder">For mount points and what the initrd would have left.</param>
+/// <param name="Limit">After this a machine is switched off, whatever it does.</param>
+internal sealed record NspawnOptions(string RootImage, string Environment, string Folder, TimeSpan Limit)
+{
+    /// <summary>Room for all that the machine writes, in memory.</summary>
+    public int ScratchMiB { get; init; } = 512;
+
+    /// <summary>Called for each line on the console, as it is written.</summary>
+    public Action<Instance, string>? OnConsoleLine { get; init; }
+}
+
+/// <summary>
+/// An instance as a container: the image's own systemd and units from its own root, on this machine's kernel. It boots in
+/// half a second, and has no device-mapper, no initrd and no kernel of its own: steps 1 to 4 are not its business. Power-off
+/// is real: the kernel ends all of it. Needs root, cgroup v2 (alone or beside v1) and systemd-nspawn.
+/// </summary>
+internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : IMachine
+{
+    /// <summary>What the initrd would have written, had there been one.</summary>
+    private const string Handover = """{"RootHash":"light","Scratch":"memory of the machine that plays this one","Swap":"none","Events":[]}""";
+
+    /// <summary>The lab gives the interface its address; DHCP has nobody to ask.</summary>
+    private const string Network = "[Match]\nName=eth0\n\n[Link]\nUnmanaged=yes\n";
+
+    /// <summary>
+    /// Waits in its new namespaces until the network is laid, enters a cgroup of its own, mounts the root under a view in
+    /// memory and becomes systemd-nspawn. Arguments: the cgroup, the root (file or folder), the mount point, MiB, and what
+    /// to become.
+    /// </summary>
+    private const string Script =
+        """
+        echo ready; read go
+        set -e
+        cgroup=$1 image=$2 at=$3 size=$4; shift 4
+        echo 0 > "$cgroup/cgroup.procs"
+        mount -t tmpfs -o size="${size}m" tmpfs "$at"
+        mkdir "$at/lower" "$at/upper" "$at/work" "$at/root"
+        if [ -d "$image" ]; then mount --bind "$image" "$at/lower"; else mount -t erofs -o loop,ro "$image" "$at/lower"; fi
+        mount -t overlay overlay -o "lowerdir=$at/lower,upperdir=$at/upper,workdir=$at/work" "$at/root"
+        exec "$@" < /dev/null
+        """;
+
+    private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly StringBuilder _console = new();
+    private Process? _process;
+
+    public Task Ended => _ended.Task;
+
+    /// <summary>cgroup v2 is mounted below where v1 has the controllers, and in their place where it has not.</summary>
+    private static string CgroupRoot => Directory.Exists("/sys/fs/cgroup/unified") ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup";
+
+    private string Cgroup => Path.Combine(CgroupRoot, $"mayfly-{instance.Id}");
+
+    /// <summary>The agent's cgroup, and that of all it starts, as seen from here.</summary>
+    private string AgentCgroup => Path.Combine(Cgroup, "payload/system.slice/mayfly-agent.service");
+
+    public async Task StartAsync()
+    {
+        var root = await LightRoot.PrepareAsync(options.RootImage);
+        var at = Directory.CreateDirectory(Path.Combine(options.Folder, instance.Id)).FullName;
+        var run = Directory.CreateDirectory(at + ".run", UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute).FullName;
+        await File.WriteAllTextAsync(Path.Combine(run, "handover.json"), Handover);
+        await File.WriteAllTextAsync(at + ".network", Network);
+        await File.WriteAllTextAsync(at + ".environment", options.Environment);
+        Directory.CreateDirectory(Cgroup);
+
+        var start = new ProcessStartInfo("/usr/bin/unshare") { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach (var argument in (IEnumerable<string>)[
+            "--net", "--mount", "--", "/bin/sh", "-c", Script, "sh", Cgroup, root, at, $"{options.ScratchMiB}",
+            "timeout", "--kill-after=5", options.Limit.TotalSeconds.ToString("F0", CultureInfo.InvariantCulture),
+            "systemd-nspawn", "--quiet", "--boot", $"--directory={at}/root", $"--machine={instance.Id}", "--register=no", "--keep-unit",
+            "--capability=all", "--private-users=no", "--console=read-only", "--kill-signal=SIGKILL",
+            $"--bind={run}:/run/mayfly", $"--bind-ro={at}.network:/run/systemd/network/10-lab.network", $"--load-credential=mayfly.environment:{at}.environment",
+            "--", "systemd.show_status=0", "systemd.log_target=journal"])
+            start.ArgumentList.Add(argument);
+        start.Environment["SYSTEMD_NSPAWN_UNIFIED_HIERARCHY"] = "1";
+        _process = Process.Start(start) ?? throw new InvalidOperationException("unshare did not start");
+        _ = await _process.StandardOutput.ReadLineAsync() ?? throw new InvalidOperationException("no namespaces: " + await _process.StandardError.ReadToEndAsync());
+        await LabNetwork.JoinAsync(_process.Id, instance.Address, "mf" + instance.Id[^8..]);
+        await _process.StandardInput.WriteLineAsync("go");
+        _process.StandardInput.Close();
+        _ = FollowAsync(_process);
+    }
+
+    public void Kill()
+    {
+        try
+        {
+            File.WriteAllText(Path.Combine(Cgroup, "cgroup.kill"), "1");
+            _process?.Kill(entireProcessTree: true);
+        }
+        catch (Exception e) when (e is InvalidOperationException or IOException or UnauthorizedAccessException)
+        {
+            // it has ended by itself
+        }
+    }
+
+    public string ReadConsole()
+    {
+        lock (_console)
+            return _console.ToString();
+    }
+
+    /// <summary>The agent's process, by its id here; 0 while there is none.</summary>
+    public int AgentProcessId() => ProcessIds("mayfly-agent") is [var id, ..] ? id : 0;
+
+    /// <summary>Processes of the agent's unit that bear this name (the kernel cuts names to 15 characters).</summary>
+    public IReadOnlyList<int> ProcessIds(string name)
+    {
+        try
+        {
+            return [.. Directory.GetFiles(AgentCgroup, "cgroup.procs", SearchOption.AllDirectories)
+                .SelectMany(File.ReadAllLines).Select(line => int.Parse(line, CultureInfo.InvariantCulture))
+                .Where(id => File.ReadAllText($"/proc/{id}/comm").TrimEnd() == name)];
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return []; // going or gone
+        }
+    }
+
+    private async Task FollowAsync(Process process)
+    {
+        var errors = process.StandardError.ReadToEndAsync();
+        while (await process.StandardOutput.ReadLineAsync() is { } line)
+            Tell(line.TrimEnd('\r'));
+        await process.WaitForExitAsync();
+        foreach (var error in (await errors).Split('\n', StringSplitOptions.RemoveEmptyEntries))
+            Tell($"nspawn: {error}");
+        process.Dispose();
+        RemoveCgroup();
+        _ended.TrySetResult();
+    }
+
+    private void Tell(string line)
+    {
+        lock (_console)
+            _console.Append(line).Append('\n');
+        options.OnConsoleLine?.Invoke(instance, line);
+    }
+
+    /// <summary>Its processes have gone; what is busy all the same stays, empty, until this machine restarts.</summary>
+    private void RemoveCgroup()
+    {
+        try
+        {
+            foreach (var folder in Directory.GetDirectories(Cgroup, "*", SearchOption.AllDirectories).OrderByDescending(f => f.Length))
+                Directory.Delete(folder);
+            Directory.Delete(Cgroup);
+        }
+        catch (IOException)
+        {
+        }
+    }
+}

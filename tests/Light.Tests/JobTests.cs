@@ -1,0 +1,22 @@
+using Mayfly.Contract;
+using Xunit;
+
+namespace Mayfly.Light.Tests;
+
+public sealed class JobTests(LightBed bed)
+{
+    [Fact]
+    public async Task One_job_runs_from_step_5_to_power_off()
+    {
+        var run = await bed.LaunchAsync();
+        var job = await run.QueueAsync(["id -un", "test \"$(cat /proc/1/comm)\" = systemd"]);
+
+        var ending = await run.EndAsync();
+
+        Assert.Equal("job-succeeded", ending.Ending);
+        Assert.Equal("success", job.Conclusion);
+        Assert.Equal("runner\n", bed.Lab.GitHub.Broker.Logs[job.Id]);
+        Assert.Equal("Client.InstanceInitiatedShutdown", run.Instance.Reason.Code);
+        Assert.Equal(Milestone.All.SkipWhile(m => m != Milestone.IdentityLearned), ending.Events.Select(e => e.Name).Where(n => n != "note"));
+    }
+}

@@ -1,0 +1,50 @@
+using System.Collections.Concurrent;
+using Mayfly.Contract;
+using Mayfly.Lab;
+using Mayfly.Lab.Ec2;
+using Mayfly.Lab.GitHub;
+using Mayfly.Lab.Machines;
+using Xunit;
+
+namespace Mayfly.Light.Tests;
+
+/// <summary>One light machine and its runner, from launch to end.</summary>
+internal sealed class LightRun(Lab.Lab lab, Instance instance, Runner runner, string label, ConcurrentQueue<string> console)
+{
+    /// <summary>Far above what a machine takes that mostly waits; CI may be ten times slower.</summary>
+    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(2);
+
+    public Instance Instance => instance;
+
+    public Runner Runner => runner;
+
+    public NspawnMachine Machine => (NspawnMachine)instance.Machine!;
+
+    public IReadOnlyList<string> Console => [.. console];
+
+    public ConsoleEnding? Ending => Console.Select(ConsoleLine.ParseEnding).LastOrDefault(e => e is not null);
+
+    /// <summary>Queues a job that only this machine's runner can take.</summary>
+    public async Task<Job> QueueAsync(string[] steps, string? fault = null) => (await lab.GitHub.Jobs.QueueAsync("light", [label], steps, fault)).Job;
+
+    /// <summary>Waits for a console event; a machine that ends without it fails the test at once, with its last words.</summary>
+    public async Task<LabEvent> WaitForAsync(string name)
+    {
+        var first = await lab.Journal.WaitForAsync(e => e.Subject == instance.Id && ((e.Source == "console" && e.Name == name) || IsEnd(e)), Limit, TestContext.Current.CancellationToken);
+        return first.Name == name ? first : throw new InvalidOperationException($"the machine ended before '{name}':\n{string.Join('\n', Console)}");
+    }
+
+    /// <summary>Waits until the instance is terminated, and answers its last word.</summary>
+    public async Task<ConsoleEnding> EndAsync()
+    {
+        await TerminatedAsync();
+        return Ending ?? throw new InvalidOperationException($"the machine said no ending:\n{string.Join('\n', Console)}");
+    }
+
+    public Task<LabEvent> TerminatedAsync() =>
+        lab.Journal.WaitForAsync(e => e.Subject == instance.Id && IsEnd(e), Limit, TestContext.Current.CancellationToken);
+
+    public IEnumerable<string> Notes() => Console.Select(ConsoleLine.ParseEvent).Where(e => e?.Name == "note").Select(e => e!.Detail);
+
+    private static bool IsEnd(LabEvent e) => e is { Source: "ec2", Name: "instance terminated" };
+}
