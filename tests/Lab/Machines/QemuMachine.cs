@@ -15,7 +15,7 @@ internal sealed record QemuOptions(string DiskImage, string Environment, string 
     /// <summary>Called for each line on the console, as it is written.</summary>
     public Action<Instance, string>? OnConsoleLine { get; init; }
 
-    /// <summary>Called with the file of each empty volume before the machine starts.</summary>
+    /// <summary>Called with the file of each empty volume and instance store, named by its serial, before the machine starts.</summary>
     public Action<string>? PrepareVolume { get; init; }
 }
 
@@ -92,16 +92,17 @@ internal sealed class QemuMachine(Instance instance, QemuOptions options, TimePr
             "-smbios", $"type=11,value=io.systemd.credential.binary:mayfly.environment={Convert.ToBase64String(Encoding.UTF8.GetBytes(options.Environment))}",
             "-drive", $"id=root,if=none,format=raw,snapshot=on,file={options.DiskImage}", "-device", $"nvme,drive=root,bootindex=0,serial=vol0{instance.Id[3..]}",
         ];
-        var volume = 0;
+        var stores = InstanceStore.Of(instance.Type).Select((bytes, i) => (Bytes: bytes, Serial: $"AWS{i + 1}{instance.Id[3..]}"));
         // The first mapping may size the root; what bears another device name is an empty volume.
-        foreach (var device in instance.Spec.BlockDevices.Where(d => d.DeviceName is not ("/dev/xvda" or "/dev/sda1")))
+        var volumes = instance.Spec.BlockDevices.Where(d => d.DeviceName is not ("/dev/xvda" or "/dev/sda1"))
+            .Select((device, i) => (Bytes: (long)device.SizeGiB << 30, Serial: $"vol{i + 1}{instance.Id[3..]}"));
+        foreach (var (bytes, serial) in stores.Concat(volumes))
         {
-            volume++;
-            var path = Path.Combine(options.Folder, $"{instance.Id}.{volume}.raw");
+            var path = Path.Combine(options.Folder, $"{serial}.raw");
             using (var file = File.Create(path))
-                file.SetLength((long)device.SizeGiB << 30);
+                file.SetLength(bytes);
             options.PrepareVolume?.Invoke(path);
-            arguments.AddRange(["-drive", $"id=d{volume},if=none,format=raw,discard=unmap,file={path}", "-device", $"nvme,drive=d{volume},serial=vol{volume}{instance.Id[3..]}"]);
+            arguments.AddRange(["-drive", $"id={serial},if=none,format=raw,discard=unmap,file={path}", "-device", $"nvme,drive={serial},serial={serial}"]);
         }
 
         if (options.WithNetwork)
