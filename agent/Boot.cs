@@ -34,7 +34,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         // 2. Encrypt scratch.
         var scratch = await ProveAsync(Step.EncryptScratch, async () =>
         {
-            var plan = StoragePlan.For(Disk.FindAll("/sys"), root.DiskName, Initrd.MemoryBytes(), Initrd.IsEmpty, out var notes);
+            var plan = StoragePlan.For(Disk.FindAll("/sys"), root.DiskName, Initrd.MemoryBytes(), Initrd.IsBlank, out var notes);
             foreach (var note in notes)
                 narration.Note(Step.EncryptScratch, note);
             var made = await Scratch.MakeAsync(plan, root, "/scratch", time, cancel);
@@ -43,11 +43,11 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         });
 
         // 3. Encrypt swap.
-        var swap = await ProveAsync(Step.EncryptSwap, async () =>
+        var swap = await ProveAsync(Step.EncryptSwap, () =>
         {
-            var made = await Swap.MakeAsync(scratch.Plan, root, time, cancel);
+            var made = Swap.Make(scratch);
             narration.Reached(Step.EncryptSwap, Milestone.SwapReady, made.Description);
-            return made;
+            return Task.FromResult(made);
         });
 
         // 4. Lay the writable view over the root, and hand over to systemd.

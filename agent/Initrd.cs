@@ -52,13 +52,15 @@ internal static class Initrd
         return long.Parse(line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture) * 1024;
     }
 
-    public static bool IsEmpty(Disk disk)
+    public static bool IsBlank(Disk disk)
     {
         using var stream = new FileStream(disk.Path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite, bufferSize: 0);
-        return Storage.IsEmpty(stream, disk.Bytes);
+        return DiskProbe.IsBlank(stream, disk.Bytes);
     }
 
-    /// <summary>Lays an overlay: the verified root below, scratch above. Scratch itself is then taken out of sight.</summary>
+    /// <summary>Lays an overlay: the verified root below, scratch above. Scratch itself is then taken out of sight. Volatile: no
+    /// program waits for its writes to be on the disk, since nothing has to survive a crash.
+    /// https://docs.kernel.org/filesystems/overlayfs.html#volatile-mount</summary>
     public static void LayWritableView(VerifiedRoot root, Scratch scratch, string target)
     {
         var upper = Path.Combine(scratch.MountPoint, "upper");
@@ -66,7 +68,7 @@ internal static class Initrd
         Directory.CreateDirectory(upper);
         Directory.CreateDirectory(work);
         Directory.CreateDirectory(target);
-        Kernel.Mount("overlay", target, "overlay", Kernel.MountFlags.NoAccessTime, $"lowerdir={root.MountPoint},upperdir={upper},workdir={work}");
+        Kernel.Mount("overlay", target, "overlay", Kernel.MountFlags.NoAccessTime, $"lowerdir={root.MountPoint},upperdir={upper},workdir={work},volatile");
         Kernel.UnmountLazily(scratch.MountPoint);
         Kernel.UnmountLazily(root.MountPoint);
     }

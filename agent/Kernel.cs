@@ -44,6 +44,8 @@ internal static unsafe partial class Kernel
 
     public static void SwapOn(string device) => Check(swapon(device, 0), "swapon", device);
 
+    public static void SwapOff(string device) => Check(swapoff(device), "swapoff", device);
+
     public static void LoadModule(string path)
     {
         const int alreadyLoaded = 17; // EEXIST
@@ -142,6 +144,9 @@ internal static unsafe partial class Kernel
 
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int swapon(string path, int flags);
+
+    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int swapoff(string path);
 
     /// <summary>glibc has no wrapper for it; its number differs by architecture.</summary>
     private static nint FinitModule => RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? 273 : 313;

@@ -1,4 +1,6 @@
+using System.Globalization;
 using Mayfly.Contract;
+using Mayfly.Lab;
 using Xunit;
 
 namespace Mayfly.Machine.Tests;
@@ -16,7 +18,7 @@ public sealed class StorageTests
 
         Assert.Contains("zram", scratch.Detail, StringComparison.Ordinal);
         Assert.Contains("no scratch disk is attached", scratch.Detail, StringComparison.Ordinal);
-        Assert.StartsWith("none", swap.Detail, StringComparison.Ordinal);
+        Assert.Contains("zram", swap.Detail, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -58,4 +60,67 @@ public sealed class StorageTests
         Assert.True(swap.Distinct().Count() > 200, "the first page of the swap area is not random");
         Assert.Equal(-1, swap.AsSpan().IndexOf("SWAPSPACE2"u8));
     }
+
+    [Fact]
+    public async Task Nine_hundred_gibibytes_become_scratch()
+    {
+        await using var bed = await Bed.MakeAsync();
+        bed.Launch(("BlockDeviceMapping.1.DeviceName", "/dev/sdf"), ("BlockDeviceMapping.1.Ebs.VolumeSize", "900"));
+
+        var scratch = await bed.WaitForAsync("console", Milestone.ScratchReady);
+        var swap = await bed.WaitForAsync("console", Milestone.SwapReady);
+        await bed.WaitForAsync("console", Milestone.IdentityLearned); // the system runs on it
+
+        Assert.StartsWith($"{(900 << 10) - MebibytesOf(swap)} MiB on Ebs vol1", scratch.Detail, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task The_instance_stores_of_a_type_are_striped_under_one_encryption_before_any_volume()
+    {
+        var stores = new List<string>();
+        await using var bed = await Bed.MakeAsync(prepareVolume: path =>
+        {
+            if (Path.GetFileName(path).StartsWith("AWS", StringComparison.Ordinal))
+                stores.Add(path);
+        });
+        bed.Launch(("InstanceType", "m5d.12xlarge"));
+
+        var scratch = await bed.WaitForAsync("console", Milestone.ScratchReady);
+        var swap = await bed.WaitForAsync("console", Milestone.SwapReady);
+        await bed.WaitForAsync("console", Milestone.IdentityLearned);
+
+        Assert.Contains("2 striped InstanceStore AWS1", scratch.Detail, StringComparison.Ordinal);
+        Assert.Equal(2, stores.Count);
+        foreach (var store in stores)
+        {
+            // Scratch begins behind swap, half of which lies on each; the first chunks hold ext4's superblock and descriptors.
+            using var file = File.OpenRead(store);
+            file.Position = MebibytesOf(swap) / 2 << 20;
+            var chunk = new byte[256 << 10];
+            file.ReadExactly(chunk);
+            Assert.True(chunk.Take(4096).Distinct().Count() > 200, $"{Path.GetFileName(store)} holds no ciphertext where scratch begins");
+        }
+    }
+
+    [Fact]
+    public async Task An_instance_store_that_holds_data_is_left_as_it_is_and_the_volume_taken()
+    {
+        await using var bed = await Bed.MakeAsync(prepareVolume: path =>
+        {
+            if (!Path.GetFileName(path).StartsWith("AWS", StringComparison.Ordinal))
+                return;
+            using var file = File.OpenWrite(path);
+            file.Position = file.Length - 65536; // where md 0.90 keeps its superblock
+            file.Write([0xfc, 0x4e, 0x2b, 0xa9]);
+        });
+        bed.Launch(("InstanceType", "m5d.large"));
+
+        var scratch = await bed.WaitForAsync("console", Milestone.ScratchReady);
+
+        Assert.Contains("MiB on Ebs vol1", scratch.Detail, StringComparison.Ordinal);
+        Assert.Contains(bed.Lab.Journal.Events, e => e is { Source: "console", Name: "note" } && e.Detail.Contains("AWS1", StringComparison.Ordinal) && e.Detail.Contains("is not empty: refused", StringComparison.Ordinal));
+    }
+
+    /// <summary>The size that a detail begins with.</summary>
+    private static long MebibytesOf(LabEvent e) => long.Parse(e.Detail.Split(' ')[0], CultureInfo.InvariantCulture);
 }
