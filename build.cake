@@ -8,6 +8,7 @@ var target = Argument("target", "Default");
 var runnerArgument = Argument("runner", "");
 var awsProxy = Argument("aws-proxy", "");
 var mirror = Argument("mirror", "");
+var only = Argument("only", "");
 
 var root = System.IO.Path.GetFullPath(".");
 var artifacts = System.IO.Path.Combine(root, "artifacts");
@@ -202,6 +203,19 @@ Task("Demo")
         var (program, arguments) = AsRoot("unshare", ["--net", "--pid", "--fork", "--kill-child", "--mount-proc", "dotnet", Artifact("lab", "mayfly-lab.dll"), "demo",
             $"--image={Artifact("image")}", $"--controller={Artifact("controller", "mayfly-controller")}", $"--out={Artifact("demo")}", .. awsProxy.Length > 0 ? new[] { $"--aws-proxy={awsProxy}" } : []]);
         Run("demo", program, arguments, show: true);
+    });
+
+Task("Bench")
+    .Description("Measure the figures of docs/specification.md into artifacts/bench/results.json; --only=BEGINNING takes some by name")
+    .IsDependentOn("Image")
+    .IsDependentOn("Controller")
+    .Does(() =>
+    {
+        Once("bench", Sources("tests/Bench", "tests/Lab", "agent/Contract", "controller/deploy"), Artifact("bench-program", "mayfly-bench.dll"), () => Publish("bench", "tests/Bench/Bench.csproj", Artifact("bench-program")));
+        CleanDirectory(Artifact("bench"));
+        var (program, arguments) = AsRoot("unshare", ["--net", "--pid", "--fork", "--kill-child", "--mount-proc", "dotnet", Artifact("bench-program", "mayfly-bench.dll"),
+            $"--agent={Artifact("agent", "mayfly-agent")}", $"--image={Artifact("image")}", $"--controller={Artifact("controller", "mayfly-controller")}", $"--out={Artifact("bench")}", $"--only={only}"]);
+        Run("bench-run", program, arguments, show: true);
     });
 
 Task("Test")

@@ -1,0 +1,8 @@
+namespace Mayfly.Bench;
+
+/// <summary>What there is to be measured, and where to work.</summary>
+/// <param name="Agent">The native agent.</param>
+/// <param name="Image">The image's folder: disk, kernel, initrd, command line.</param>
+/// <param name="Controller">The published controller.</param>
+/// <param name="Folder">Empty, and deleted afterwards.</param>
+internal sealed record Bed(string Agent, string Image, string Controller, string Folder, Action<string> Say);

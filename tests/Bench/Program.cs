@@ -1,0 +1,55 @@
+using System.Globalization;
+using Mayfly.Bench;
+using Mayfly.Lab.Machines;
+
+// Measures the figures of docs/specification.md, prints them and writes them to results.json. Runs as root in a network and
+// process namespace of its own, as ./build.sh --target=Bench starts it.
+//   mayfly-bench --agent=FILE --image=DIR --controller=FILE --out=DIR [--only=BEGINNING]
+
+// Each family of figures: the names it gives, and what measures them. A new one is a line here and a class.
+(string[] Names, Func<Bed, CancellationToken, Task<IReadOnlyList<Measurement>>> MeasureAsync)[] families =
+[
+    (["agent.binary_bytes"], BinarySize.MeasureAsync),
+];
+
+var options = args.Select(a => a.Split('=', 2)).ToDictionary(a => a[0].TrimStart('-'), a => a.Length > 1 ? a[1] : "");
+var only = options.GetValueOrDefault("only", "");
+var asked = families.Where(f => f.Names.Any(n => n.StartsWith(only, StringComparison.Ordinal))).ToList();
+if (asked.Count == 0)
+{
+    Console.Error.WriteLine($"--only='{only}' is the beginning of no figure; there are {string.Join(", ", families.SelectMany(f => f.Names))}");
+    return 64;
+}
+
+await LabNetwork.LayAsync();
+var measurements = new List<Measurement>();
+foreach (var (names, measureAsync) in asked)
+{
+    Say($"measuring {string.Join(", ", names)}");
+    var folder = Directory.CreateTempSubdirectory("mayfly-bench-").FullName;
+    try
+    {
+        var measured = await measureAsync(new Bed(options["agent"], options["image"], options["controller"], folder, Say), CancellationToken.None);
+        if (!measured.Select(m => m.Name).SequenceEqual(names))
+            throw new InvalidOperationException($"measured {string.Join(", ", measured.Select(m => m.Name))} instead");
+        measurements.AddRange(measured);
+    }
+    finally
+    {
+        Directory.Delete(folder, recursive: true);
+    }
+}
+
+Directory.CreateDirectory(options["out"]);
+var results = Path.Combine(options["out"], "results.json");
+File.WriteAllText(results, Measurement.ToJson(measurements));
+Console.WriteLine();
+Console.WriteLine($"{"figure",-30} {"value",12} {"unit",-6} {"compared",12} {"ratio",7}  with");
+foreach (var m in measurements)
+    Console.WriteLine($"{m.Name,-30} {Number(m.Value),12} {m.Unit,-6} {Number(m.ComparedValue),12} {Number(m.Ratio),7}  {m.ComparedWith}");
+Console.WriteLine($"\nwritten to {results}");
+return 0;
+
+static string Number(double? value) => value is null ? "" : Math.Round(value.Value, 2).ToString("#,0.##", CultureInfo.InvariantCulture);
+
+static void Say(string text) => Console.WriteLine($"bench: {text}");
