@@ -68,7 +68,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
 
         // 5. Learn who I am.
         var metadata = Imds.AddressFrom(Environment.GetEnvironmentVariable("AWS_EC2_METADATA_SERVICE_ENDPOINT"));
-        var me = await ProveAsync(Step.LearnIdentity, async () =>
+        var (me, deadlines) = await ProveAsync(Step.LearnIdentity, async () =>
         {
             using var http = new HttpClient { BaseAddress = metadata, Timeout = TimeSpan.FromSeconds(2) };
             var imds = new Imds(http, time);
@@ -76,7 +76,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
             var learned = await Identity.LearnAsync(imds, stop);
             narration.Reached(Step.LearnIdentity, Milestone.IdentityLearned,
                 $"{learned.InstanceId} {learned.InstanceType} {learned.AvailabilityZone} {learned.Settings.Launch}");
-            return learned;
+            return (learned, Deadlines.From(learned.Settings, Environment.GetEnvironmentVariable(Deadlines.Patience)));
         });
 
         // 6. Take the configuration and delete it at its source.
@@ -106,8 +106,12 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         config.Dispose();
 
         // 9. Watch.
+        using var http = new HttpClient { BaseAddress = metadata, Timeout = TimeSpan.FromSeconds(2) };
+        var lookout = new Lookout(
+            new WorkerWatch(runner.Cgroup, Runner.Diagnostics, "/proc", time),
+            new SpotWatch(new Imds(http, time), text => narration.Note(Step.Watch, text), time), time);
         using var stopping = stop.Register(() => happenings.Writer.TryWrite(new Happening.StopRequested("systemd")));
-        return await Supervision.WatchAsync(runner, happenings, Deadlines.From(me.Settings), narration, time, CancellationToken.None);
+        return await Supervision.WatchAsync(runner, lookout, happenings, deadlines, narration, time, CancellationToken.None);
 
         // 10. End: Program says why and switches the machine off.
     }

@@ -15,6 +15,9 @@ internal sealed record Ending(string Name, Step Step, string Detail)
     public static Ending JobTimedOut(TimeSpan limit) =>
         new("job-timed-out", Step.Watch, $"the job ran longer than {limit.TotalSeconds:F0} s; raise {Tags.JobTimeout} if it has to");
 
+    public static Ending SpotInterrupted { get; } =
+        new("spot-interrupted", Step.Watch, "EC2 takes this spot instance back; the job was stopped in time for GitHub to hear of it, and can be run again");
+
     // No job ran, through no fault of the machine.
     public static Ending Idle(TimeSpan limit) =>
         new("idle", Step.Watch, $"no job came within {limit.TotalSeconds:F0} s ({Tags.IdleTimeout}); another runner may have taken it, or it was cancelled");
@@ -27,6 +30,9 @@ internal sealed record Ending(string Name, Step Step, string Detail)
 
     public static Ending SessionConflict { get; } =
         new("session-conflict", Step.Watch, "another runner holds a session with the same configuration");
+
+    public static Ending SpotInterruptedIdle { get; } =
+        new("spot-interrupted-idle", Step.Watch, "EC2 takes this spot instance back; no job had begun");
 
     public static Ending Stopped(string by) => new("stopped", Step.Watch, $"asked to stop by {by}");
 
@@ -45,6 +51,18 @@ internal sealed record Ending(string Name, Step Step, string Detail)
 
     public static Ending JobLost(int code) =>
         new("job-lost", Step.Watch, $"the runner exited with {code} while its job ran");
+
+    public static Ending JobNotAcquired(TimeSpan limit) =>
+        new("job-not-acquired", Step.Watch, $"GitHub offered a job and the runner did not fetch it within {limit.TotalSeconds:F0} s (actions/runner#4668)");
+
+    public static Ending WorkerNotStarted(TimeSpan limit) =>
+        new("worker-not-started", Step.Watch, $"the runner took a job but no worker process appeared within {limit.TotalSeconds:F0} s");
+
+    public static Ending WorkerHung(string how) =>
+        new("worker-hung", Step.Watch, $"{how}; no step of the job ran (actions/runner#4598)");
+
+    public static Ending WorkerLost(TimeSpan limit) =>
+        new("worker-lost", Step.Watch, $"the worker process had gone and the runner did not report the job within {limit.TotalSeconds:F0} s");
 
     // A step could not be proved: no job may run.
     public static Ending NotProved(Step step, string why) => new(NameOfUnproved(step), step, why);

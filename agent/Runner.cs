@@ -9,6 +9,9 @@ internal sealed class Runner : IAsyncDisposable
 {
     private const string Installed = "/opt/actions-runner";
     private const string Root = "/run/actions-runner"; // not below /run/mayfly, which none but root may enter
+    /// <summary>Where the runner writes its own logs.</summary>
+    public const string Diagnostics = Root + "/_diag";
+
     private const string Work = "/var/lib/mayfly/work";
     private const int Interrupt = 2; // SIGINT
 

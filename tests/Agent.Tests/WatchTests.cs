@@ -5,7 +5,10 @@ namespace Mayfly.Agent.Tests;
 
 public sealed class WatchTests
 {
-    private static readonly Deadlines Limits = Deadlines.From(LaunchSettings.From(new Dictionary<string, string> { [Contract.Tags.JobTimeout] = "3600" }));
+    private static readonly LaunchSettings Settings = LaunchSettings.From(new Dictionary<string, string> { [Contract.Tags.JobTimeout] = "3600" });
+    private static readonly Deadlines Limits = Deadlines.From(Settings);
+
+    private static Happening[] Working => [new Happening.RunnerListening(), new Happening.JobStarted("build"), new Happening.WorkerStarted(), new Happening.WorkerAlive()];
 
     [Fact]
     public void A_job_from_start_to_end_ends_with_its_result() =>
@@ -31,7 +34,58 @@ public sealed class WatchTests
     [InlineData(2)]
     [InlineData(143)]
     public void An_exit_during_the_job_is_a_lost_job_whatever_the_code_says(int code) =>
-        Assert.Equal("job-lost", EndingAfter(new Happening.RunnerListening(), new Happening.JobStarted("build"), new Happening.RunnerExited(code)).Name);
+        Assert.Equal("job-lost", EndingAfter([.. Working, new Happening.RunnerExited(code)]).Name);
+
+    [Fact]
+    public void A_runner_that_exits_0_before_its_worker_has_its_job_gave_up_on_it() =>
+        Assert.Equal("worker-hung", EndingAfter(new Happening.RunnerListening(), new Happening.JobStarted("build"), new Happening.WorkerStarted(), new Happening.RunnerExited(0)).Name);
+
+    [Fact]
+    public void A_job_that_was_offered_has_to_be_fetched() =>
+        Assert.Equal("job-not-acquired", StoppingAfter(new Happening.RunnerListening(), new Happening.JobOffered(), new Happening.DeadlinePassed()).Name);
+
+    [Fact]
+    public void A_job_needs_a_worker() =>
+        Assert.Equal("worker-not-started", StoppingAfter(new Happening.JobStarted("build"), new Happening.DeadlinePassed()).Name);
+
+    [Fact]
+    public void A_worker_has_to_read_its_job() =>
+        Assert.Equal("worker-hung", StoppingAfter(new Happening.JobStarted("build"), new Happening.WorkerStarted(), new Happening.DeadlinePassed()).Name);
+
+    [Fact]
+    public void A_runner_whose_worker_has_gone_has_to_report_its_job() =>
+        Assert.Equal("worker-lost", StoppingAfter([.. Working, new Happening.WorkerLost(), new Happening.DeadlinePassed()]).Name);
+
+    [Fact]
+    public void A_worker_that_goes_before_the_runner_reports_is_how_each_job_ends() =>
+        Assert.Equal("job-succeeded", EndingAfter([.. Working, new Happening.WorkerLost(), new Happening.JobDone(JobResult.Succeeded), new Happening.RunnerExited(100)]).Name);
+
+    [Fact]
+    public void A_spot_notice_stops_an_idle_runner_at_once_and_a_working_one_when_its_time_is_up()
+    {
+        Assert.Equal("spot-interrupted-idle", StoppingAfter(new Happening.RunnerListening(), new Happening.SpotNoticed("terminate")).Name);
+        Assert.IsType<Phase.Working>(PhaseAfter([.. Working, new Happening.SpotNoticed("terminate")]));
+        Assert.Equal("spot-interrupted", StoppingAfter([.. Working, new Happening.SpotNoticed("terminate"), new Happening.SpotDue()]).Name);
+        Assert.IsType<Phase.Finishing>(PhaseAfter([.. Working, new Happening.SpotNoticed("terminate"), new Happening.JobDone(JobResult.Failed), new Happening.SpotDue()]));
+    }
+
+    [Theory]
+    [InlineData("0.5", 60)]
+    [InlineData("", 120)]
+    public void Patience_stretches_the_runners_own_phases_and_not_what_the_tags_say(string patience, int seconds)
+    {
+        var deadlines = Deadlines.From(Settings, patience);
+
+        Assert.Equal(TimeSpan.FromSeconds(seconds), deadlines.Connect);
+        Assert.Equal(TimeSpan.FromHours(1), deadlines.Job);
+    }
+
+    [Theory]
+    [InlineData("much")]
+    [InlineData("0")]
+    [InlineData("101")]
+    public void Patience_that_is_no_factor_is_refused_by_its_value(string patience) =>
+        Assert.Contains($"'{patience}'", Assert.Throws<FormatException>(() => Deadlines.From(Settings, patience)).Message, StringComparison.Ordinal);
 
     [Fact]
     public void A_runner_that_never_connects_ends_the_machine() =>
@@ -51,7 +105,7 @@ public sealed class WatchTests
     public void A_limit_first_asks_the_runner_to_stop_and_then_ends_with_or_without_it(bool working, string ending)
     {
         Happening[] before = working
-            ? [new Happening.RunnerListening(), new Happening.JobStarted("build"), new Happening.DeadlinePassed()]
+            ? [.. Working, new Happening.DeadlinePassed()]
             : [new Happening.RunnerListening(), new Happening.DeadlinePassed()];
 
         Assert.IsType<Phase.Stopping>(PhaseAfter(before));
@@ -61,16 +115,18 @@ public sealed class WatchTests
 
     [Fact]
     public void A_reconnecting_runner_does_not_leave_its_phase() =>
-        Assert.IsType<Phase.Working>(PhaseAfter(
-            new Happening.RunnerListening(), new Happening.JobStarted("build"), new Happening.RunnerConnected(), new Happening.RunnerListening()));
+        Assert.IsType<Phase.Working>(PhaseAfter([.. Working, new Happening.RunnerConnected(), new Happening.RunnerListening()]));
 
     [Fact]
     public void Every_phase_meets_every_happening_and_a_passed_deadline_never_leaves_things_as_they_are()
     {
-        Phase[] phases = [new Phase.Starting(), new Phase.Connected(), new Phase.Listening(), new Phase.Working(),
-            new Phase.Finishing(JobResult.Succeeded), new Phase.Stopping(Ending.Stopped("test"))];
-        Happening[] happenings = [new Happening.RunnerConnected(), new Happening.RunnerListening(), new Happening.JobStarted("x"),
-            new Happening.JobDone(JobResult.Skipped), new Happening.RunnerExited(9), new Happening.DeadlinePassed(), new Happening.StopRequested("test")];
+        Phase[] phases = [new Phase.Starting(), new Phase.Connected(), new Phase.Listening(), new Phase.Acquiring(), new Phase.Accepted(),
+            new Phase.WorkerStarted(), new Phase.Working(), new Phase.WorkerGone(), new Phase.Finishing(JobResult.Succeeded), new Phase.Stopping(Ending.Stopped("test"))];
+        Happening[] happenings = [new Happening.RunnerConnected(), new Happening.RunnerListening(), new Happening.JobOffered(), new Happening.JobStarted("x"),
+            new Happening.WorkerStarted(), new Happening.WorkerAlive(), new Happening.WorkerLost(), new Happening.JobDone(JobResult.Skipped), new Happening.RunnerExited(9),
+            new Happening.SpotNoticed("x"), new Happening.SpotDue(), new Happening.DeadlinePassed(), new Happening.StopRequested("test")];
+        Assert.Equal(typeof(Phase).GetNestedTypes().Order(ByName), phases.Select(p => p.GetType()).Order(ByName));
+        Assert.Equal(typeof(Happening).GetNestedTypes().Order(ByName), happenings.Select(h => h.GetType()).Order(ByName));
         foreach (var phase in phases)
         {
             Assert.True(Limits.Of(phase) > TimeSpan.Zero);
@@ -103,6 +159,10 @@ public sealed class WatchTests
     public void A_job_that_is_named_like_a_result_is_read_by_its_last_words() =>
         Assert.Equal(new Happening.JobDone(JobResult.Failed),
             RunnerOutput.Parse("2026-11-21 08:00:00Z: Job x completed with result: Succeeded completed with result: Failed"));
+
+    private static readonly Comparer<Type> ByName = Comparer<Type>.Create((a, b) => string.CompareOrdinal(a.Name, b.Name));
+
+    private static Ending StoppingAfter(params Happening[] happenings) => Assert.IsType<Phase.Stopping>(PhaseAfter(happenings)).Ending;
 
     private static Phase PhaseAfter(params Happening[] happenings)
     {

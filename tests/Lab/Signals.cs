@@ -16,7 +16,8 @@ internal static partial class Signals
             "INT" => 2,
             "KILL" => 9,
             "TERM" => 15,
-            _ => throw new ArgumentException($"signal {name}: INT, KILL or TERM is wanted", nameof(name)),
+            "STOP" => 19,
+            _ => throw new ArgumentException($"signal {name}: INT, KILL, STOP or TERM is wanted", nameof(name)),
         };
         if (kill(processId, number) == 0)
             return true;

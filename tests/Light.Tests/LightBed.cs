@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using Mayfly.Contract;
 using Mayfly.Lab.Aws;
 using Mayfly.Lab.Ec2;
+using Mayfly.Lab.GitHub;
 using Mayfly.Lab.Machines;
 using Mayfly.Light.Tests;
 using Mayfly.Machine.Tests;
@@ -15,6 +16,9 @@ namespace Mayfly.Light.Tests;
 /// <summary>One lab for all tests of this project; its instances are the built image as containers, several at a time.</summary>
 public sealed class LightBed : IAsyncLifetime
 {
+    /// <summary>Tells the bed, not the agent: what the runner's phases may take, as a factor.</summary>
+    public const string PatienceTag = "light:patience";
+
     private const string ImageId = "ami-0123456789abcdef0";
 
     /// <summary>Ends a machine that a test has forgotten. Longer than any test waits.</summary>
@@ -22,13 +26,16 @@ public sealed class LightBed : IAsyncLifetime
 
     private readonly string _folder = Directory.CreateTempSubdirectory("mayfly-light-").FullName;
     private readonly ConcurrentDictionary<string, ConcurrentQueue<string>> _consoles = new();
+    private bool _isPossible;
     private int _count;
 
     internal Lab.Lab Lab { get; private set; } = null!;
 
     public async ValueTask InitializeAsync()
     {
-        if (!IsPossible)
+        // Only a fresh namespace has no device but the loopback; machines bring theirs.
+        _isPossible = File.ReadLines("/proc/net/dev").Skip(2).Count() <= 1;
+        if (!_isPossible)
             return;
         await LabNetwork.LayAsync();
         Lab = await Mayfly.Lab.Lab.StartAsync(new Lab.LabOptions
@@ -39,6 +46,7 @@ public sealed class LightBed : IAsyncLifetime
                 $"AWS_ENDPOINT_URL_SSM=http://{LabNetwork.Inside}:{lab.AwsAddress.Port}\nAWS_ENDPOINT_URL_EC2=http://{LabNetwork.Inside}:{lab.AwsAddress.Port}\n", _folder, Limit)
             {
                 OnConsoleLine = OnConsoleLine,
+                UnitDropIn = instance => instance.Tags.TryGetValue(PatienceTag, out var factor) ? $"[Service]\nEnvironment=MAYFLY_PATIENCE={factor}\n" : "",
             }),
         });
         Lab.Templates.Load(Mayfly.Lab.Demo.LaunchTemplate, ImageId);
@@ -46,14 +54,18 @@ public sealed class LightBed : IAsyncLifetime
     }
 
     /// <summary>Registers a runner and launches a machine for it, as the controller would.</summary>
+    /// <param name="fault">One of <see cref="RunnerFault"/> that is the registration's.</param>
+    /// <param name="prepare">Done to the runner before the machine starts.</param>
     /// <param name="tags">Of the instance, beside its launch.</param>
-    internal async Task<LightRun> LaunchAsync(bool spot = false, params (string Key, string Value)[] tags)
+    internal async Task<LightRun> LaunchAsync(bool spot = false, string? fault = null, Action<Runner>? prepare = null, params (string Key, string Value)[] tags)
     {
-        if (!IsPossible)
+        if (!_isPossible)
             Assert.Skip("light machines need a network namespace of their own: run ./build.sh --target=Test");
         _ = Built.Image;
         var label = $"light-{Interlocked.Increment(ref _count)}";
         var runner = Lab.GitHub.Runners.Register(label, [label], "_work");
+        runner.Fault = fault;
+        prepare?.Invoke(runner);
         var query = new Dictionary<string, string>
         {
             ["MinCount"] = "1", ["MaxCount"] = "1", ["LaunchTemplate.LaunchTemplateName"] = "mayfly", ["TagSpecification.1.ResourceType"] = "instance",
@@ -87,8 +99,6 @@ public sealed class LightBed : IAsyncLifetime
 
         Directory.Delete(_folder, recursive: true);
     }
-
-    private static bool IsPossible => File.ReadLines("/proc/net/dev").Skip(2).Count() <= 1;
 
     private ConcurrentQueue<string> ConsoleOf(string instanceId) => _consoles.GetOrAdd(instanceId, _ => new ConcurrentQueue<string>());
 

@@ -41,6 +41,15 @@ internal sealed class LightRun(Lab.Lab lab, Instance instance, Runner runner, st
         return Ending ?? throw new InvalidOperationException($"the machine said no ending:\n{string.Join('\n', Console)}");
     }
 
+    /// <summary>Waits for a note that contains these words.</summary>
+    public async Task WaitForNoteAsync(string part)
+    {
+        var first = await lab.Journal.WaitForAsync(
+            e => e.Subject == instance.Id && ((e is { Source: "console", Name: "note" } && e.Detail.Contains(part, StringComparison.Ordinal)) || IsEnd(e)), Limit, TestContext.Current.CancellationToken);
+        if (IsEnd(first))
+            throw new InvalidOperationException($"the machine ended before a note with '{part}':\n{string.Join('\n', Console)}");
+    }
+
     public Task<LabEvent> TerminatedAsync() =>
         lab.Journal.WaitForAsync(e => e.Subject == instance.Id && IsEnd(e), Limit, TestContext.Current.CancellationToken);
 

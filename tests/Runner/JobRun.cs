@@ -19,12 +19,17 @@ internal sealed class JobRun(JsonObject job, Uri runService, RunnerRoot root, Se
     /// <summary>All that the job calls carry this token, not the listener's.</summary>
     private readonly string _token = (string)job["resources"]!["endpoints"]![0]!["authorization"]!["parameters"]!["AccessToken"]!;
 
+    /// <summary>Whether the listener is to stay when its job is done.</summary>
+    public bool NeverExits => FaultOf("never-exits");
+
     /// <summary>The worker's exit code (100 and the result); null if the runner was told to stop, or gave up on the worker.</summary>
     public async Task<int?> RunAsync(CancellationToken stop)
     {
         await service.PostAsync(new Uri(runService, "renewjob"), Ids(), CancellationToken.None, _token);
         diagnostics.Say($"Running job: {_name}");
 
+        if (FaultOf("worker-missing"))
+            await Task.Delay(Timeout.InfiniteTimeSpan, time, stop);
         using var worker = StartWorker();
         if (FaultOf("exits-with-worker-hung"))
             return null;
@@ -35,6 +40,8 @@ internal sealed class JobRun(JsonObject job, Uri runService, RunnerRoot root, Se
         var renewing = RenewAsync(ended.Token);
         var cancelling = WaitForCancellationAsync(worker, ended.Token, stop);
         await worker.WaitForExitAsync(CancellationToken.None);
+        if (FaultOf("worker-vanishes"))
+            await Task.Delay(Timeout.InfiniteTimeSpan, time, stop);
         await ended.CancelAsync();
         await Task.WhenAll(renewing, cancelling);
         draining.CancelAfter(OutputPatience);

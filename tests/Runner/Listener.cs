@@ -56,6 +56,9 @@ internal sealed class Listener(RunnerRoot root, Service service, Diagnostics dia
     private async Task<int?> ConnectAsync(CancellationToken stop)
     {
         var conflicts = 0;
+        if (root.Fault == "silent")
+            await Task.Delay(Timeout.InfiniteTimeSpan, time, stop);
+        var pause = root.Fault == "session-held" ? SessionRetryPause / 100 : SessionRetryPause;
         while (true)
         {
             try
@@ -76,7 +79,7 @@ internal sealed class Listener(RunnerRoot root, Service service, Diagnostics dia
                     return SessionConflict;
                 }
 
-                await Task.Delay(SessionRetryPause, time, stop);
+                await Task.Delay(pause, time, stop);
             }
             catch (ServiceException e) when (e.Kind == "invalid_client")
             {
@@ -105,6 +108,8 @@ internal sealed class Listener(RunnerRoot root, Service service, Diagnostics dia
 
             var work = new JobRun(acquired, new Uri((string)reference["run_service_url"]!), root, service, diagnostics, time);
             var result = await work.RunAsync(stop);
+            if (work.NeverExits)
+                await Task.Delay(Timeout.InfiniteTimeSpan, time, CancellationToken.None);
             await service.CloseSessionAsync();
             if (result is not { } code)
                 return 0;
@@ -118,6 +123,7 @@ internal sealed class Listener(RunnerRoot root, Service service, Diagnostics dia
     private async Task<JsonObject?> AcquireAsync(JsonObject reference, CancellationToken stop)
     {
         var requestId = (string)reference["runner_request_id"]!;
+        diagnostics.Trace($"Acknowledging runner request '{requestId}'.");
         try
         {
             await service.AcknowledgeAsync(requestId, stop);

@@ -32,6 +32,9 @@ internal sealed class RunnerRoot
 
     public Uri Server => new(Text(_settings, "ServerUrlV2"));
 
+    /// <summary>What the lab wants this runner to do wrong; empty for nothing.</summary>
+    public string Fault => _settings.TryGetProperty("mayfly.lab.fault", out var fault) ? fault.ToString() : "";
+
     public string ClientId => Text(_credentials.GetProperty("data"), "clientId");
 
     public Uri AuthorizationUrl => new(Text(_credentials.GetProperty("data"), "authorizationUrl"));

@@ -22,7 +22,8 @@ internal sealed class ServiceException(HttpStatusCode status, string path, strin
 /// <summary>The runner's side of GitHub's V2 protocol.</summary>
 internal sealed class Service(RunnerRoot root, string version, TimeProvider time) : IDisposable
 {
-    private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(100) };
+    /// <summary>As the official one, it waits for an answer as long as the connection lasts.</summary>
+    private readonly HttpClient _http = new() { Timeout = Timeout.InfiniteTimeSpan };
     private string? _session;
 
     public async Task ConnectAsync(CancellationToken cancel)

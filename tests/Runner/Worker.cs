@@ -30,6 +30,7 @@ internal static partial class Worker
             cancel.Cancel();
         });
         using var input = new StreamReader(Console.OpenStandardInput());
+        diagnostics.Trace("Waiting to receive the job message from the channel.");
         var job = JsonNode.Parse(await input.ReadLineAsync(CancellationToken.None) ?? "")!.AsObject();
         // A listener that has died says nothing: the job goes on.
         _ = Task.Run(async () =>
@@ -37,14 +38,17 @@ internal static partial class Worker
             if (await input.ReadLineAsync(CancellationToken.None) == Cancel)
                 await cancel.CancelAsync();
         }, CancellationToken.None);
-        switch ((string?)job["fault"])
+        var fault = (string?)job["fault"];
+        if (fault is not ("worker-hangs" or "exits-with-worker-hung"))
+            diagnostics.Trace("Message received.");
+        switch (fault)
         {
             case "worker-hangs" or "exits-with-worker-hung":
                 interrupt.Dispose();
                 using (PosixSignalRegistration.Create(PosixSignal.SIGINT, signal => signal.Cancel = true))
                     await Task.Delay(Timeout.InfiniteTimeSpan, time, CancellationToken.None);
                 break;
-            case "worker-crashes":
+            case "worker-crashes" or "worker-vanishes":
                 _ = kill(Environment.ProcessId, Kill);
                 break;
         }

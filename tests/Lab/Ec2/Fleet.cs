@@ -125,6 +125,10 @@ internal sealed class Fleet(string region, string account, LaunchTemplates templ
         journal.Record("ec2", "interruption noticed", id, at);
     }
 
+    /// <summary>EC2 says that a spot instance is at elevated risk.</summary>
+    public void RecommendRebalance(string id) =>
+        Find(id).Rebalance = $$"""{"noticeTime": "{{time.GetUtcNow().ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", System.Globalization.CultureInfo.InvariantCulture)}}"}""";
+
     /// <summary>EC2 takes a spot instance back.</summary>
     public void Interrupt(string id)
     {

@@ -46,6 +46,9 @@ internal sealed class Instance(
     /// <summary>JSON of the rebalance recommendation, once one is given.</summary>
     public string? Rebalance { get; set; }
 
+    /// <summary>The metadata service answers it with an error, whatever it asks.</summary>
+    public bool MetadataFails { get; set; }
+
     public string StateName => State switch
     {
         InstanceState.Pending => "pending",

@@ -82,7 +82,9 @@ internal sealed class Broker(GitHubOptions options, RunnerRegistry runners, Jobs
     private static async Task CreateSessionAsync(HttpContext context, Runner runner)
     {
         var request = await ReadAsync(context);
-        if (runner.Session is not null)
+        if (runner.Fault == RunnerFault.NoSession)
+            throw new RunnerFailure(503, RunnerFailure.BrokerService, "", "The lab was told to fail");
+        if (runner.Session is not null || runner.Fault == RunnerFault.SessionHeld)
             throw new RunnerFailure(409, RunnerFailure.BrokerService, "SessionConflict", $"The runner {runner.Name} already has an active session");
         runner.Session = Guid.NewGuid();
         request["sessionId"] = $"{runner.Session}";
@@ -95,6 +97,8 @@ internal sealed class Broker(GitHubOptions options, RunnerRegistry runners, Jobs
         var query = context.Request.Query;
         if (runner.Session is null || $"{runner.Session}" != query["sessionId"])
             throw new RunnerFailure(404, RunnerFailure.BrokerService, "SessionNotFound", "No such session");
+        if (runner.Fault == RunnerFault.TooOld)
+            throw new RunnerFailure(403, RunnerFailure.BrokerService, "RunnerVersionTooOld", "Runner version is too old");
         if (!runner.Listened)
         {
             runner.Listened = true;
@@ -102,13 +106,13 @@ internal sealed class Broker(GitHubOptions options, RunnerRegistry runners, Jobs
         }
 
         var version = Version.TryParse(query["runnerVersion"].ToString(), out var given) ? given : null;
-        var mayTakeJob = query["status"] != "Busy" && runner.Job is null && (OldestVersion is null || version >= OldestVersion);
+        var mayTakeJob = query["status"] != "Busy" && runner is { Job: null, IsRemoved: false } && (OldestVersion is null || version >= OldestVersion);
         using var hold = new CancellationTokenSource(LongPoll, time);
         while (!hold.IsCancellationRequested)
         {
             var change = jobs.NextChange;
             // After its job a runner is unregistered and still has a session to close: it is told nothing more.
-            if (runner is { IsRemoved: true, Job: null })
+            if (runner is { IsRemoved: true, Job: null } && runner.Fault != RunnerFault.ListensForEver)
                 throw new RunnerFailure(404, RunnerFailure.BrokerService, "RunnerNotFound", "Runner not found");
             if (runner.Job is { CancelRequested: true, CancelDelivered: false } cancelled)
             {
@@ -145,6 +149,8 @@ internal sealed class Broker(GitHubOptions options, RunnerRegistry runners, Jobs
     private async Task AcquireAsync(HttpContext context, Runner runner, Uri server)
     {
         var request = await ReadAsync(context);
+        if (runner.Fault == RunnerFault.AcquireHangs)
+            await Task.Delay(Timeout.InfiniteTimeSpan, time, context.RequestAborted);
         var job = jobs.Acquire(runner, request["jobMessageId"]?.ToString() ?? "");
         journal.Record("github", "job assigned", $"{job.Id}", runner.Name);
         // The worker's token is good for this job alone; the runner reads "orchid" from it.

@@ -45,7 +45,8 @@ internal sealed class Job(long id, long runId, string name, IReadOnlyList<string
     public bool CancelDelivered { get; set; }
 }
 
-/// <summary>What a stand-in runner does wrong when a job's variable says so; an official runner does not know the variable.</summary>
+/// <summary>What a runner or GitHub does wrong when a job's variable or its registration says so; an official runner does not
+/// know the variable.</summary>
 internal static class RunnerFault
 {
     public const string Variable = "mayfly.lab.fault";
@@ -58,4 +59,33 @@ internal static class RunnerFault
 
     /// <summary>The worker is killed before its first step.</summary>
     public const string WorkerCrashes = "worker-crashes";
+
+    /// <summary>The listener says that a job runs, and starts no worker.</summary>
+    public const string WorkerMissing = "worker-missing";
+
+    /// <summary>The worker is killed in its job, and the listener goes on as if it lived.</summary>
+    public const string WorkerVanishes = "worker-vanishes";
+
+    /// <summary>The listener reports its job and does not exit.</summary>
+    public const string NeverExits = "never-exits";
+
+    // Of the registration rather than of a job; those that the stand-in plays stand in its .runner.
+
+    /// <summary>The listener does nothing at all.</summary>
+    public const string Silent = "silent";
+
+    /// <summary>Another holds the runner's session. The stand-in's pauses between its tries are short.</summary>
+    public const string SessionHeld = "session-held";
+
+    /// <summary>GitHub fails whoever wants a session.</summary>
+    public const string NoSession = "no-session";
+
+    /// <summary>GitHub goes on answering a listener whose registration is gone (actions/runner#4617).</summary>
+    public const string ListensForEver = "listens-for-ever";
+
+    /// <summary>The request for the job that was offered is never answered (actions/runner#4668).</summary>
+    public const string AcquireHangs = "acquire-hangs";
+
+    /// <summary>The release is older than GitHub takes.</summary>
+    public const string TooOld = "too-old";
 }

@@ -27,6 +27,9 @@ internal sealed class Runner(long id, string name, IReadOnlyList<string> labels,
     /// <summary>Its registration is gone: it gets no more tokens and no job. What it has begun it may end.</summary>
     public bool IsRemoved { get; set; }
 
+    /// <summary>One of <see cref="RunnerFault"/>.</summary>
+    public string? Fault { get; set; }
+
     public Uri AuthorizationUrl(Uri server) => new(server, $"_apis/oauth2/token/{ClientId}");
 
     /// <summary>GitHub's encoded_jit_config: base64 of a JSON object of three files, each in base64.</summary>
@@ -40,7 +43,7 @@ internal sealed class Runner(long id, string name, IReadOnlyList<string> labels,
                 ["AgentId"] = $"{Id}", ["AgentName"] = Name, ["PoolId"] = "1", ["PoolName"] = "Default", ["Ephemeral"] = "true", ["DisableUpdate"] = "true",
                 // Were ServerUrl another, the runner would connect to the older service there as well.
                 ["ServerUrl"] = new Uri(server, "broker/").AbsoluteUri, ["ServerUrlV2"] = new Uri(server, "broker/").AbsoluteUri,
-                ["UseV2Flow"] = "true", ["WorkFolder"] = workFolder,
+                ["UseV2Flow"] = "true", ["WorkFolder"] = workFolder, [RunnerFault.Variable] = Fault ?? "",
             }),
             [".credentials"] = File(new JsonObject
             {

@@ -35,6 +35,8 @@ internal sealed class ImdsServer(string account, string region, Keyring keys, Jo
             return (404, "");
         if (instance.Spec.HttpEnabled == false)
             return (403, "");
+        if (instance.MetadataFails)
+            return (503, "");
         var path = (request.Path.Value ?? "").TrimEnd('/');
         if (path == "/latest/api/token")
             return IssueToken(request, instance);
@@ -73,6 +75,7 @@ internal sealed class ImdsServer(string account, string region, Keyring keys, Jo
             "/latest/meta-data/local-ipv4" => instance.Address,
             "/latest/meta-data/placement/availability-zone" => instance.Zone,
             "/latest/meta-data/placement/region" => region,
+            "/latest/meta-data/instance-life-cycle" => instance.Spot ? "spot" : "on-demand",
             "/latest/meta-data/spot/instance-action" => instance.SpotAction,
             "/latest/meta-data/events/recommendations/rebalance" => instance.Rebalance,
             "/latest/meta-data/iam/info" => role is null ? null : Info(role),

@@ -15,6 +15,9 @@ internal sealed record NspawnOptions(string RootImage, string Environment, strin
     /// <summary>Room for all that the machine writes, in memory.</summary>
     public int ScratchMiB { get; init; } = 512;
 
+    /// <summary>A drop-in for the agent's unit, such as another environment; empty for none.</summary>
+    public Func<Instance, string> UnitDropIn { get; init; } = static _ => "";
+
     /// <summary>Called for each line on the console, as it is written.</summary>
     public Action<Instance, string>? OnConsoleLine { get; init; }
 }
@@ -61,9 +64,6 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
 
     private string Cgroup => Path.Combine(CgroupRoot, $"mayfly-{instance.Id}");
 
-    /// <summary>The agent's cgroup, and that of all it starts, as seen from here.</summary>
-    private string AgentCgroup => Path.Combine(Cgroup, "payload/system.slice/mayfly-agent.service");
-
     public async Task StartAsync()
     {
         var root = await LightRoot.PrepareAsync(options.RootImage);
@@ -72,6 +72,7 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
         await File.WriteAllTextAsync(Path.Combine(run, "handover.json"), Handover);
         await File.WriteAllTextAsync(at + ".network", Network);
         await File.WriteAllTextAsync(at + ".environment", options.Environment);
+        await File.WriteAllTextAsync(at + ".unit", options.UnitDropIn(instance));
         Directory.CreateDirectory(Cgroup);
 
         var start = new ProcessStartInfo("/usr/bin/unshare") { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
@@ -80,7 +81,8 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
             "timeout", "--kill-after=5", options.Limit.TotalSeconds.ToString("F0", CultureInfo.InvariantCulture),
             "systemd-nspawn", "--quiet", "--boot", $"--directory={at}/root", $"--machine={instance.Id}", "--register=no", "--keep-unit",
             "--capability=all", "--private-users=no", "--console=read-only", "--kill-signal=SIGKILL",
-            $"--bind={run}:/run/mayfly", $"--bind-ro={at}.network:/run/systemd/network/10-lab.network", $"--load-credential=mayfly.environment:{at}.environment",
+            $"--bind={run}:/run/mayfly", $"--bind-ro={at}.network:/run/systemd/network/10-lab.network", $"--bind-ro={at}.unit:/run/systemd/system/mayfly-agent.service.d/lab.conf",
+             $"--load-credential=mayfly.environment:{at}.environment",
             "--", "systemd.show_status=0", "systemd.log_target=journal"])
             start.ArgumentList.Add(argument);
         start.Environment["SYSTEMD_NSPAWN_UNIFIED_HIERARCHY"] = "1";
@@ -115,11 +117,13 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
     public int AgentProcessId() => ProcessIds("mayfly-agent") is [var id, ..] ? id : 0;
 
     /// <summary>Processes of the agent's unit that bear this name (the kernel cuts names to 15 characters).</summary>
-    public IReadOnlyList<int> ProcessIds(string name)
+    public IReadOnlyList<int> ProcessIds(string name) => ProcessIds("payload/system.slice/mayfly-agent.service", name);
+
+    private IReadOnlyList<int> ProcessIds(string cgroup, string name)
     {
         try
         {
-            return [.. Directory.GetFiles(AgentCgroup, "cgroup.procs", SearchOption.AllDirectories)
+            return [.. Directory.GetFiles(Path.Combine(Cgroup, cgroup), "cgroup.procs", SearchOption.AllDirectories)
                 .SelectMany(File.ReadAllLines).Select(line => int.Parse(line, CultureInfo.InvariantCulture))
                 .Where(id => File.ReadAllText($"/proc/{id}/comm").TrimEnd() == name)];
         }
@@ -127,6 +131,20 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
         {
             return []; // going or gone
         }
+    }
+
+    /// <summary>Runs a shell command as the machine's root, in its namespaces.</summary>
+    /// <exception cref="InvalidOperationException">It failed: carries what it printed.</exception>
+    public async Task<string> RunAsync(string command)
+    {
+        var init = ProcessIds("payload/init.scope", "systemd")[0];
+        using var process = Process.Start(new ProcessStartInfo("nsenter",
+            [$"--target={init}", "--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup", "--root", "--wd=/", "/bin/sh", "-c", command]) { RedirectStandardOutput = true, RedirectStandardError = true })
+            ?? throw new InvalidOperationException("nsenter did not start");
+        var error = process.StandardError.ReadToEndAsync();
+        var output = await process.StandardOutput.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        return process.ExitCode == 0 ? output : throw new InvalidOperationException($"{command}: {await error}");
     }
 
     private async Task FollowAsync(Process process)

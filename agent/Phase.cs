@@ -1,0 +1,38 @@
+namespace Mayfly.Agent;
+
+/// <summary>What the runner is doing.</summary>
+internal abstract record Phase
+{
+    private Phase()
+    {
+    }
+
+    public sealed record Starting : Phase;
+
+    public sealed record Connected : Phase;
+
+    public sealed record Listening : Phase;
+
+    /// <summary>The runner was offered a job and has to fetch it.</summary>
+    public sealed record Acquiring : Phase;
+
+    /// <summary>The runner says that a job runs; its worker has to appear.</summary>
+    public sealed record Accepted : Phase;
+
+    /// <summary>The worker is there and has to read its job.</summary>
+    public sealed record WorkerStarted : Phase;
+
+    public sealed record Working : Phase;
+
+    /// <summary>The worker has gone, and the runner has to say how the job came out.</summary>
+    public sealed record WorkerGone : Phase;
+
+    /// <summary>The runner said how the job came out, and has to exit by itself.</summary>
+    public sealed record Finishing(JobResult Result) : Phase;
+
+    /// <summary>The runner was asked to stop; the machine will end for this reason once it has.</summary>
+    public sealed record Stopping(Ending Ending) : Phase;
+
+    /// <summary>Whether no code of a job can have run yet.</summary>
+    public bool IsBeforeJob => this is Starting or Connected or Listening or Acquiring;
+}

@@ -1,0 +1,88 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace Mayfly.Agent;
+
+/// <summary>
+/// Asks the metadata service whether EC2 takes this spot instance back. A service that does not answer ends nothing: it is
+/// told of once.
+/// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
+/// </summary>
+/// <param name="note">Tells something worth knowing.</param>
+internal sealed class SpotWatch(Imds imds, Action<string> note, TimeProvider time)
+{
+    /// <summary>What a job's end is given of the notice: the runner's time to stop (<see cref="Deadlines.Stop"/>) and five
+    /// seconds for the console.</summary>
+    private static readonly TimeSpan Reserve = TimeSpan.FromSeconds(45);
+
+    /// <summary>EC2 gives two minutes. A wall clock that is wrong cannot make it more.</summary>
+    private static readonly TimeSpan Notice = TimeSpan.FromMinutes(2);
+
+    private bool? _isSpot;
+    private bool _rebalanceTold;
+    private bool _failureTold;
+    private bool _dueTold;
+    private (long At, TimeSpan Wait)? _due;
+
+    /// <summary>How long the next look may wait at most.</summary>
+    public TimeSpan? DueIn => _due is { } due && !_dueTold ? TimeSpan.FromTicks(Math.Max(0, (due.Wait - time.GetElapsedTime(due.At)).Ticks)) : null;
+
+    public async Task<Happening?> LookAsync(CancellationToken cancel)
+    {
+        if (_due is not null)
+        {
+            if (_dueTold || DueIn > TimeSpan.Zero)
+                return null;
+            _dueTold = true;
+            return new Happening.SpotDue();
+        }
+
+        try
+        {
+            _isSpot ??= await imds.GetAsync("latest/meta-data/instance-life-cycle", cancel) == "spot";
+            return _isSpot == true ? await AskAsync(cancel) : null;
+        }
+        catch (Exception e) when (e is HttpRequestException or JsonException || (e is OperationCanceledException && !cancel.IsCancellationRequested))
+        {
+            if (!_failureTold)
+                note($"the metadata service cannot be asked for spot notices; asking on: {e.Message}");
+            _failureTold = true;
+            return null;
+        }
+    }
+
+    /// <summary>How long a job may still run after a notice.</summary>
+    public static TimeSpan WaitFor(DateTimeOffset interruption, DateTimeOffset now)
+    {
+        var left = interruption - now;
+        return (left < Notice ? left : Notice) - Reserve is var wait && wait > TimeSpan.Zero ? wait : TimeSpan.Zero;
+    }
+
+    private async Task<Happening?> AskAsync(CancellationToken cancel)
+    {
+        // 404 until there is one.
+        if (await imds.GetAsync("latest/meta-data/spot/instance-action", cancel) is { } text)
+        {
+            var action = JsonSerializer.Deserialize(text, SpotJson.Default.SpotAction) ?? throw new JsonException("the spot notice is null");
+            var wait = WaitFor(action.Time, time.GetUtcNow());
+            _due = (time.GetTimestamp(), wait);
+            var notice = $"{action.Action} at {action.Time:yyyy-MM-dd'T'HH:mm:ss'Z'}";
+            note($"spot interruption: {notice}; a job is stopped in {wait.TotalSeconds:F0} s if it has not ended by then");
+            return new Happening.SpotNoticed(notice);
+        }
+
+        if (!_rebalanceTold && await imds.GetAsync("latest/meta-data/events/recommendations/rebalance", cancel) is not null)
+        {
+            _rebalanceTold = true;
+            note("EC2 recommends to rebalance: this spot instance may be taken back soon");
+        }
+
+        return null;
+    }
+}
+
+internal sealed record SpotAction(string Action, DateTimeOffset Time);
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
+[JsonSerializable(typeof(SpotAction))]
+internal sealed partial class SpotJson : JsonSerializerContext;

@@ -1,0 +1,86 @@
+using System.Globalization;
+using System.Text;
+
+namespace Mayfly.Agent;
+
+/// <summary>
+/// Looks whether the runner's worker is there and has its job: what the listener says of it is not always so. By the
+/// processes of the runner's cgroup, and by the runner's own logs as long as no job's code has run.
+/// </summary>
+/// <param name="cgroup">The runner's.</param>
+/// <param name="diagnostics">Path of the runner's <c>_diag</c>, as the runner sees it.</param>
+/// <param name="proc"><c>/proc</c>.</param>
+internal sealed class WorkerWatch(string cgroup, string diagnostics, string proc, TimeProvider time)
+{
+    /// <summary>The worker's first argument; two pipes follow (src/Runner.Listener/JobDispatcher.cs).</summary>
+    private const string WorkerArgument = "spawnclient";
+
+    /// <summary>A worker whose log cannot be found or has other words is believed to have its job after this long. The
+    /// official one writes them within a second.</summary>
+    private static readonly TimeSpan Doubt = TimeSpan.FromSeconds(15);
+
+    private readonly RunnerLog _listenerLog = new("Runner");
+    private readonly RunnerLog _workerLog = new("Worker");
+    private int _worker;
+    private long _seen;
+
+    /// <summary>What has happened that the phase does not know of yet.</summary>
+    public Happening? Look(Phase phase)
+    {
+        switch (phase)
+        {
+            case Phase.Listening:
+                return FirstProcess() is { } listener && _listenerLog.Says(DiagnosticsOf(listener), RunnerLog.Acknowledging) ? new Happening.JobOffered() : null;
+            case Phase.Accepted:
+                _worker = Processes().FirstOrDefault(IsWorker);
+                _seen = time.GetTimestamp();
+                return _worker != 0 ? new Happening.WorkerStarted() : null;
+            case Phase.WorkerStarted when !IsWorker(_worker):
+            case Phase.Working when !IsWorker(_worker):
+                return new Happening.WorkerLost();
+            case Phase.WorkerStarted:
+                return HasItsJob() ? new Happening.WorkerAlive() : null;
+            default:
+                return null;
+        }
+    }
+
+    private bool HasItsJob()
+    {
+        var folder = DiagnosticsOf(_worker);
+        return _workerLog.Says(folder, RunnerLog.Received)
+            || (!_workerLog.Says(folder, RunnerLog.Waiting) && time.GetElapsedTime(_seen) > Doubt);
+    }
+
+    /// <summary>Through the process's own root: the runner may live in a mount namespace of its own.</summary>
+    private string DiagnosticsOf(int process) => Path.Combine(proc, process.ToString(CultureInfo.InvariantCulture), "root", diagnostics.TrimStart('/'));
+
+    private int? FirstProcess() => Processes().Select(id => (int?)id).FirstOrDefault();
+
+    private IEnumerable<int> Processes()
+    {
+        try
+        {
+            return [.. Directory.EnumerateFiles(cgroup, "cgroup.procs", SearchOption.AllDirectories)
+                .SelectMany(File.ReadAllLines).Select(line => int.Parse(line, CultureInfo.InvariantCulture))];
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return []; // a cgroup of a container has gone meanwhile: the next look tells
+        }
+    }
+
+    /// <summary>The command line of a process that has gone, or is a zombie, is empty.</summary>
+    private bool IsWorker(int process)
+    {
+        try
+        {
+            var line = File.ReadAllBytes(Path.Combine(proc, process.ToString(CultureInfo.InvariantCulture), "cmdline"));
+            return Encoding.UTF8.GetString(line).Split('\0') is [_, WorkerArgument, ..];
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    }
+}

@@ -1,0 +1,114 @@
+using Mayfly.Contract;
+using Mayfly.Lab.GitHub;
+using Xunit;
+
+namespace Mayfly.Light.Tests;
+
+/// <summary>
+/// What official runners were seen to do wrong, and what GitHub does to them, each on a machine of its own: it ends, and its
+/// ending says why. The runner's phases may take a twentieth of their time here.
+/// </summary>
+public abstract class FaultTests(LightBed bed)
+{
+    private static readonly (string, string) Hurry = (LightBed.PatienceTag, "0.05");
+
+    internal LightBed Bed => bed;
+
+    /// <summary>One machine with this fault of its registration.</summary>
+    internal async Task<ConsoleEnding> EndWithAsync(string? fault, string idle = "5", Action<Runner>? prepare = null, Func<LightRun, Task>? meanwhile = null)
+    {
+        var run = await bed.LaunchAsync(spot: false, fault, prepare, Hurry, (Tags.IdleTimeout, idle));
+        if (meanwhile is not null)
+            await meanwhile(run);
+        return await run.EndAsync();
+    }
+
+    /// <summary>One machine with a job that has this fault.</summary>
+    internal async Task<(ConsoleEnding Ending, Job Job)> EndJobWithAsync(string fault)
+    {
+        var run = await bed.LaunchAsync(spot: false, null, null, Hurry);
+        var job = await run.QueueAsync(["true"], fault);
+        return (await run.EndAsync(), job);
+    }
+}
+
+public sealed class FaultsBeforeTheJobTests(LightBed bed) : FaultTests(bed)
+{
+    [Fact]
+    public async Task A_runner_that_never_connects() => Assert.Equal("runner-not-connected", (await EndWithAsync(RunnerFault.Silent)).Ending);
+
+    [Fact]
+    public async Task A_runner_that_gets_no_session() => Assert.Equal("runner-not-listening", (await EndWithAsync(RunnerFault.NoSession)).Ending);
+
+    [Fact]
+    public async Task A_session_that_another_runner_holds() => Assert.Equal("session-conflict", (await EndWithAsync(RunnerFault.SessionHeld)).Ending);
+
+    [Fact]
+    public async Task A_runner_that_is_too_old_for_GitHub() => Assert.Equal("runner-too-old", (await EndWithAsync(RunnerFault.TooOld)).Ending);
+
+    [Fact]
+    public async Task A_configuration_that_was_used_before() =>
+        Assert.Equal("runner-refused", (await EndWithAsync(null, prepare: runner => Bed.Lab.GitHub.Runners.Remove(runner, "its one job was done elsewhere"))).Ending);
+}
+
+public sealed class FaultsWhileListeningTests(LightBed bed) : FaultTests(bed)
+{
+    [Fact]
+    public async Task A_runner_that_is_never_given_a_job() => Assert.Equal("idle", (await EndWithAsync(null)).Ending);
+
+    [Fact]
+    public async Task A_runner_whose_registration_goes() => Assert.Equal("runner-exited", (await EndWithAsync(null, idle: "60", meanwhile: DeregisterAsync)).Ending);
+
+    [Fact]
+    public async Task A_runner_that_listens_for_ever_although_its_registration_is_gone() =>
+        Assert.Equal("idle", (await EndWithAsync(RunnerFault.ListensForEver, meanwhile: DeregisterAsync)).Ending);
+
+    [Fact]
+    public async Task A_fetch_of_the_job_that_never_returns()
+    {
+        var ending = await EndWithAsync(RunnerFault.AcquireHangs, idle: "60", meanwhile: run => run.QueueAsync(["true"]));
+
+        Assert.Equal("job-not-acquired", ending.Ending);
+        Assert.DoesNotContain(ending.Events, e => e.Name == Milestone.JobStarted);
+    }
+
+    private async Task DeregisterAsync(LightRun run)
+    {
+        await run.WaitForAsync(Milestone.RunnerListening);
+        Bed.Lab.GitHub.Runners.Remove(run.Runner, "a test");
+    }
+}
+
+public sealed class FaultsOfTheWorkerTests(LightBed bed) : FaultTests(bed)
+{
+    [Theory]
+    [InlineData(RunnerFault.WorkerMissing, "worker-not-started")]
+    [InlineData(RunnerFault.WorkerHangs, "worker-hung")]
+    [InlineData(RunnerFault.ExitsWithWorkerHung, "worker-hung")]
+    [InlineData(RunnerFault.WorkerVanishes, "worker-lost")]
+    [InlineData(RunnerFault.WorkerCrashes, "job-failed")]
+    [InlineData(RunnerFault.NeverExits, "runner-hung")]
+    public async Task A_job_that_ends_by(string fault, string ending) => Assert.Equal(ending, (await EndJobWithAsync(fault)).Ending.Ending);
+
+    [Fact]
+    public async Task A_listener_that_is_killed_in_its_job()
+    {
+        var run = await Bed.LaunchAsync();
+        await run.QueueAsync(["sleep 300"]);
+        await run.WaitForAsync(Milestone.JobStarted);
+
+        Assert.True(Mayfly.Lab.Signals.Send(run.Machine.ProcessIds("Runner.Listener")[0], "KILL"));
+
+        Assert.Equal("job-lost", (await run.EndAsync()).Ending);
+    }
+
+    [Fact]
+    public async Task A_job_that_runs_longer_than_it_may()
+    {
+        var run = await Bed.LaunchAsync(spot: false, null, null, (Tags.JobTimeout, "3"));
+        var job = await run.QueueAsync(["sleep 300"]);
+
+        Assert.Equal("job-timed-out", (await run.EndAsync()).Ending);
+        Assert.Equal("failure", job.Conclusion);
+    }
+}
