@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Threading.Channels;
 using Amazon.Runtime.Credentials;
 using Mayfly.Aws;
@@ -20,6 +21,9 @@ internal sealed class Boot(Narration narration, TimeProvider time)
     /// <returns>The folder that holds the system to become.</returns>
     public async Task<string> InitrdAsync(CancellationToken cancel)
     {
+        // What the kernel did on the way to PID 1 counts as this process's time.
+        var (began, used) = (Kernel.SecondsSinceStart(), Kernel.ProcessorSeconds());
+
         // 1. Verify the root.
         var root = await ProveAsync(Step.VerifyRoot, async () =>
         {
@@ -54,7 +58,8 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         return await ProveAsync(Step.LayWritableView, () =>
         {
             Initrd.LayWritableView(root, scratch, "/sysroot");
-            narration.Reached(Step.LayWritableView, Milestone.ViewLaid, "every write lands on scratch");
+            narration.Reached(Step.LayWritableView, Milestone.ViewLaid, string.Create(CultureInfo.InvariantCulture,
+                $"every write lands on scratch; in the initrd since {began:F3} s, {Kernel.ProcessorSeconds() - used:F3} s of CPU"));
             new Handover(root.RootHash, scratch.Description, swap.Description, narration.Events).Write(Handover.Folder);
             Initrd.MoveMounts("/sysroot");
             return Task.FromResult("/sysroot");

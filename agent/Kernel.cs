@@ -32,6 +32,20 @@ internal static unsafe partial class Kernel
         return now.Seconds + (now.Nanoseconds / 1e9);
     }
 
+    /// <summary>Seconds of processor time that this process and the programs it ran to their end have taken.</summary>
+    public static double ProcessorSeconds()
+    {
+        const int self = 0, children = -1;
+        return Of(self) + Of(children);
+
+        static double Of(int who)
+        {
+            ResourceUsage usage;
+            Check(getrusage(who, &usage), "getrusage", $"{who}");
+            return usage.UserSeconds + usage.SystemSeconds + ((usage.UserMicroseconds + usage.SystemMicroseconds) / 1e6);
+        }
+    }
+
     public static void Mount(string source, string target, string? type, MountFlags flags, string? options = null) =>
         Check(mount(source, target, type, (nuint)flags, options), "mount", $"{type} {source} on {target}");
 
@@ -130,8 +144,21 @@ internal static unsafe partial class Kernel
         public long Nanoseconds;
     }
 
+    [StructLayout(LayoutKind.Sequential)]
+    private struct ResourceUsage
+    {
+        public long UserSeconds;
+        public long UserMicroseconds;
+        public long SystemSeconds;
+        public long SystemMicroseconds;
+        public fixed long Rest[14];
+    }
+
     [LibraryImport("libc")]
     private static partial int getpid();
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int getrusage(int who, ResourceUsage* usage);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int clock_gettime(int clock, TimeSpec* time);

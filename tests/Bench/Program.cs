@@ -10,6 +10,7 @@ using Mayfly.Lab.Machines;
 (string[] Names, Func<Bed, CancellationToken, Task<IReadOnlyList<Measurement>>> MeasureAsync)[] families =
 [
     (["agent.binary_bytes"], BinarySize.MeasureAsync),
+    (Boot.Names, Boot.MeasureAsync),
 ];
 
 var options = args.Select(a => a.Split('=', 2)).ToDictionary(a => a[0].TrimStart('-'), a => a.Length > 1 ? a[1] : "");
@@ -22,6 +23,7 @@ if (asked.Count == 0)
 }
 
 await LabNetwork.LayAsync();
+var failed = false;
 var measurements = new List<Measurement>();
 foreach (var (names, measureAsync) in asked)
 {
@@ -33,6 +35,11 @@ foreach (var (names, measureAsync) in asked)
         if (!measured.Select(m => m.Name).SequenceEqual(names))
             throw new InvalidOperationException($"measured {string.Join(", ", measured.Select(m => m.Name))} instead");
         measurements.AddRange(measured);
+    }
+    catch (Exception e) when (e is InvalidOperationException or IOException or TimeoutException or FormatException)
+    {
+        failed = true; // and the others are measured all the same
+        Say($"FAILED {string.Join(", ", names)}: {e}");
     }
     finally
     {
@@ -48,7 +55,7 @@ Console.WriteLine($"{"figure",-30} {"value",12} {"unit",-6} {"compared",12} {"ra
 foreach (var m in measurements)
     Console.WriteLine($"{m.Name,-30} {Number(m.Value),12} {m.Unit,-6} {Number(m.ComparedValue),12} {Number(m.Ratio),7}  {m.ComparedWith}");
 Console.WriteLine($"\nwritten to {results}");
-return 0;
+return failed ? 1 : 0;
 
 static string Number(double? value) => value is null ? "" : Math.Round(value.Value, 2).ToString("#,0.##", CultureInfo.InvariantCulture);
 

@@ -29,8 +29,15 @@ internal sealed class QemuMachine(Instance instance, QemuOptions options, TimePr
     private const string FirmwareVariables = "/usr/share/OVMF/OVMF_VARS_4M.fd";
     private static readonly TimeSpan ConsolePause = TimeSpan.FromMilliseconds(50);
 
+    /// <summary><c>/dev/kvm</c> may be there without serving a stock kernel; these modules do.</summary>
+    public static string Accelerator { get; } =
+        Directory.Exists("/sys/module/kvm_intel") || Directory.Exists("/sys/module/kvm_amd") ? "kvm" : "tcg,thread=multi";
+
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private Process? _process;
+
+    /// <summary>When QEMU was started.</summary>
+    public DateTimeOffset PoweredOn { get; private set; }
 
     public string ConsoleFile { get; } = Path.Combine(options.Folder, $"{instance.Id}.console");
 
@@ -52,6 +59,7 @@ internal sealed class QemuMachine(Instance instance, QemuOptions options, TimePr
         _ = await _process.StandardOutput.ReadLineAsync() ?? throw new InvalidOperationException("no network namespace: " + await _process.StandardError.ReadToEndAsync());
         if (options.WithNetwork)
             await LabNetwork.JoinAsync(_process.Id, instance.Address, "mf" + instance.Id[^8..]);
+        PoweredOn = time.GetUtcNow();
         await _process.StandardInput.WriteLineAsync("go");
         _process.StandardInput.Close();
         _ = FollowAsync(_process);
@@ -81,10 +89,9 @@ internal sealed class QemuMachine(Instance instance, QemuOptions options, TimePr
     private List<string> Arguments(string variables)
     {
         var (cores, megabytes) = SizeOf(instance.Type);
-        var accelerator = Directory.Exists("/sys/module/kvm_intel") || Directory.Exists("/sys/module/kvm_amd") ? "kvm" : "tcg,thread=multi";
         List<string> arguments =
         [
-            "-machine", "q35", "-accel", accelerator, "-cpu", "max", "-smp", $"{cores}", "-m", $"{megabytes}",
+            "-machine", "q35", "-accel", Accelerator, "-cpu", "max", "-smp", $"{cores}", "-m", $"{megabytes}",
             "-display", "none", "-no-reboot", "-serial", $"file:{ConsoleFile}", "-monitor", "none",
             "-drive", $"if=pflash,format=raw,unit=0,readonly=on,file={Firmware}", "-drive", $"if=pflash,format=raw,unit=1,file={variables}",
             "-device", "virtio-rng-pci",
