@@ -111,12 +111,15 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         config.Dispose();
 
         // 9. Watch.
+        var narrowed = DeadMan.NarrowAsync(deadlines, text => narration.Note(Step.Watch, text), time, CancellationToken.None);
         using var http = new HttpClient { BaseAddress = metadata, Timeout = TimeSpan.FromSeconds(2) };
         var lookout = new Lookout(
             new WorkerWatch(runner.Cgroup, Runner.Diagnostics, "/proc", time),
             new SpotWatch(new Imds(http, time), text => narration.Note(Step.Watch, text), time), time);
         using var stopping = stop.Register(() => happenings.Writer.TryWrite(new Happening.StopRequested("systemd")));
-        return await Supervision.WatchAsync(runner, lookout, happenings, deadlines, narration, time, CancellationToken.None);
+        var ending = await Supervision.WatchAsync(runner, lookout, happenings, deadlines, narration, time, CancellationToken.None);
+        await narrowed;
+        return ending;
 
         // 10. End: Program says why and switches the machine off.
     }

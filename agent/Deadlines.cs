@@ -41,6 +41,9 @@ internal sealed record Deadlines(
         TimeSpan Minutes(double minutes) => TimeSpan.FromMinutes(minutes) * factor;
     }
 
+    /// <summary>What all phases together may take.</summary>
+    public TimeSpan Longest => Connect + Listen + Idle + Acquire + (2 * Worker) + Job + Report + Exit + Stop;
+
     public TimeSpan Of(Phase phase) => phase switch
     {
         Phase.Starting => Connect,

@@ -64,6 +64,10 @@ internal sealed record Ending(string Name, Step Step, string Detail)
     public static Ending WorkerLost(TimeSpan limit) =>
         new("worker-lost", Step.Watch, $"the worker process had gone and the runner did not report the job within {limit.TotalSeconds:F0} s");
 
+    // The agent itself was lost: told by its unit, or by no one.
+    public static Ending AgentLost(string how) =>
+        new("agent-lost", Step.End, $"the agent's process was lost: {how}; a job that ran was lost with it");
+
     // A step could not be proved: no job may run.
     public static Ending NotProved(Step step, string why) => new(NameOfUnproved(step), step, why);
 

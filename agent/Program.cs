@@ -22,11 +22,12 @@ internal static class Program
 
           (as PID 1)     verify the root, encrypt scratch and swap, become systemd
           service        take the configuration, run the runner, power the machine off
+          epitaph        say that the service was lost, and how; for its unit
           probe-door     HOST PORT: succeeds if a connection is refused
           --version      print the version
           --help         print this
 
-        Console lines and endings are explained in docs/boot.md.
+        Console lines and endings are explained in docs/debugging.md.
         """;
 
     public static async Task<int> Main(string[] arguments)
@@ -39,6 +40,8 @@ internal static class Program
                 return await LiveAsync(ServiceAsync);
             case [ProbeDoor, var host, var port] when int.TryParse(port, NumberStyles.None, CultureInfo.InvariantCulture, out var number):
                 return await ProbeAsync(host, number);
+            case ["epitaph"]:
+                return SayEpitaph(Environment.GetEnvironmentVariable("SERVICE_RESULT"), Environment.GetEnvironmentVariable("EXIT_CODE"), Environment.GetEnvironmentVariable("EXIT_STATUS"));
             case ["--version"]:
                 Console.WriteLine(Assembly.GetExecutingAssembly().GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion);
                 return 0;
@@ -102,6 +105,15 @@ internal static class Program
             stop.Cancel();
         });
         return await new Boot(narration, TimeProvider.System).ServiceAsync(handover, stop.Token);
+    }
+
+    /// <summary>What systemd knows of a service that it did not stop itself. One that exited has spoken for itself.
+    /// https://www.freedesktop.org/software/systemd/man/systemd.exec.html#$SERVICE_RESULT</summary>
+    private static int SayEpitaph(string? result, string? code, string? status)
+    {
+        if (result is not (null or "success" or "exit-code"))
+            Open([]).End(Ending.AgentLost($"{result} ({code} {status})"));
+        return 0;
     }
 
     private static Narration Open(IEnumerable<ConsoleEvent> before) => new(OpenConsole(), Kernel.SecondsSinceStart, before);

@@ -39,6 +39,8 @@ ln -sf /usr/lib/systemd/system/multi-user.target "$units/default.target"
 for unit in mayfly-agent systemd-networkd systemd-resolved; do
   ln -sf "/usr/lib/systemd/system/$unit.service" "$units/multi-user.target.wants/$unit.service"
 done
+mkdir -p "$units/timers.target.wants"
+ln -sf /usr/lib/systemd/system/mayfly-ceiling.timer "$units/timers.target.wants/mayfly-ceiling.timer"
 while read -r unit; do
   ln -sf /dev/null "$units/$unit"
 done < <(sed 's/#.*//' "$packer/masked-units" | awk NF)

@@ -17,7 +17,7 @@ public sealed partial class SecurityDocumentTests
         Assert.NotEmpty(named);
         foreach (Match name in named)
         {
-            var source = sources.SingleOrDefault(s => s.Contains($"class {name.Groups[1].Value}\n", StringComparison.Ordinal) || s.Contains($"class {name.Groups[1].Value} ", StringComparison.Ordinal));
+            var source = sources.SingleOrDefault(s => ((string[])["\n", " ", "("]).Any(end => s.Contains($"class {name.Groups[1].Value}{end}", StringComparison.Ordinal)));
             Assert.True(source is not null, $"SECURITY.md names {name.Groups[1].Value}, which no test file holds");
             if (name.Groups[2].Success)
                 Assert.Contains($" {name.Groups[2].Value}(", source, StringComparison.Ordinal);

@@ -19,6 +19,9 @@ public sealed class LightBed : IAsyncLifetime
     /// <summary>Tells the bed, not the agent: what the runner's phases may take, as a factor.</summary>
     public const string PatienceTag = "light:patience";
 
+    /// <summary>The same: a line for the agent's unit.</summary>
+    public const string UnitTag = "light:unit";
+
     private const string ImageId = "ami-0123456789abcdef0";
 
     /// <summary>Ends a machine that a test has forgotten. Longer than any test waits.</summary>
@@ -46,7 +49,7 @@ public sealed class LightBed : IAsyncLifetime
                 $"AWS_ENDPOINT_URL_SSM=http://{LabNetwork.Inside}:{lab.AwsAddress.Port}\nAWS_ENDPOINT_URL_EC2=http://{LabNetwork.Inside}:{lab.AwsAddress.Port}\n", _folder, Limit)
             {
                 OnConsoleLine = OnConsoleLine,
-                UnitDropIn = instance => instance.Tags.TryGetValue(PatienceTag, out var factor) ? $"[Service]\nEnvironment=MAYFLY_PATIENCE={factor}\n" : "",
+                UnitDropIn = instance => $"[Service]\nEnvironment=MAYFLY_PATIENCE={instance.Tags.GetValueOrDefault(PatienceTag, "1")}\n{instance.Tags.GetValueOrDefault(UnitTag, "")}\n",
             }),
         });
         Lab.Templates.Load(Mayfly.Lab.Demo.LaunchTemplate, ImageId);

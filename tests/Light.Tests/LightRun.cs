@@ -50,6 +50,19 @@ internal sealed class LightRun(Lab.Lab lab, Instance instance, Runner runner, st
             throw new InvalidOperationException($"the machine ended before a note with '{part}':\n{string.Join('\n', Console)}");
     }
 
+    /// <summary>The agent's process, once there is one.</summary>
+    public async Task<int> AgentAsync()
+    {
+        var end = TerminatedAsync();
+        while (true)
+        {
+            if (Machine.AgentProcessId() is var id and not 0)
+                return id;
+            if (await Task.WhenAny(end, Task.Delay(TimeSpan.FromMilliseconds(20), TimeProvider.System, CancellationToken.None)) == end)
+                throw new InvalidOperationException($"the machine ended before its agent was seen:\n{string.Join('\n', Console)}");
+        }
+    }
+
     public Task<LabEvent> TerminatedAsync() =>
         lab.Journal.WaitForAsync(e => e.Subject == instance.Id && IsEnd(e), Limit, TestContext.Current.CancellationToken);
 
