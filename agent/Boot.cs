@@ -60,7 +60,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
             Initrd.LayWritableView(root, scratch, "/sysroot");
             narration.Reached(Step.LayWritableView, Milestone.ViewLaid, string.Create(CultureInfo.InvariantCulture,
                 $"every write lands on scratch; in the initrd since {began:F3} s, {Kernel.ProcessorSeconds() - used:F3} s of CPU"));
-            new Handover(root.RootHash, scratch.Description, swap.Description, narration.Events).Write(Handover.Folder);
+            new Handover(root.RootHash, scratch.Description, swap.Description, Storage.Made(scratch, swap), narration.Events).Write(Handover.Folder);
             Initrd.MoveMounts("/sysroot");
             return Task.FromResult("/sysroot");
         });
@@ -83,6 +83,8 @@ internal sealed class Boot(Narration narration, TimeProvider time)
                 $"{learned.InstanceId} {learned.InstanceType} {learned.AvailabilityZone} {learned.Settings.Launch}");
             return (learned, Deadlines.From(learned.Settings, Environment.GetEnvironmentVariable(Deadlines.Patience)));
         });
+
+        proved = await ProveAsync(Step.EncryptSwap, () => Task.FromResult(StorageFit.Apply(proved, me.Settings, narration)));
 
         // 6. Take the configuration and delete it at its source.
         using var config = await ProveAsync(Step.TakeConfig, async () =>

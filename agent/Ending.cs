@@ -36,6 +36,17 @@ internal sealed record Ending(string Name, Step Step, string Detail)
 
     public static Ending Stopped(string by) => new("stopped", Step.Watch, $"asked to stop by {by}");
 
+    // The machine is not what the launch asks for.
+    /// <summary>Sizes in bytes; swap lies on the same disk as scratch, and takes from it.</summary>
+    public static Ending ScratchTooSmall(long has, long asked, long swap, bool inMemory) =>
+        new("scratch-too-small", Step.LearnIdentity,
+            $"scratch holds {has >> 20} MiB {(inMemory ? "of memory" : $"beside {swap >> 20} MiB of swap ({Tags.SwapGiB})")}, and {asked >> 20} MiB are asked for ({Tags.ScratchGiB}); "
+            + $"attach an empty volume of at least {(asked + swap + (1L << 30) - 1) >> 30} GiB, take a type with larger instance stores, or ask for less");
+
+    public static Ending SwapTooLarge(long asked, long memory) =>
+        new("swap-too-large", Step.LearnIdentity,
+            $"the launch asks for {asked >> 20} MiB of swap ({Tags.SwapGiB}), which is in memory here, and memory holds {memory >> 20} MiB; attach an empty volume, or ask for less");
+
     // The runner did not do what it should.
     public static Ending NotConnected(TimeSpan limit) =>
         new("runner-not-connected", Step.Watch, $"the runner did not connect to GitHub within {limit.TotalSeconds:F0} s; look at egress rules and DNS");

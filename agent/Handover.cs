@@ -8,7 +8,9 @@ namespace Mayfly.Agent;
 /// What the initrd proved, for the service: a file in a folder of <c>/run</c> that only root can enter. Without it no
 /// job runs, since steps 1 to 4 are then not known to have happened.
 /// </summary>
-internal sealed record Handover(string RootHash, string Scratch, string Swap, IReadOnlyList<ConsoleEvent> Events)
+/// <param name="Scratch">For people, as <paramref name="Swap"/>.</param>
+/// <param name="Storage">What the launch's tags are fitted to.</param>
+internal sealed record Handover(string RootHash, string Scratch, string Swap, MadeStorage Storage, IReadOnlyList<ConsoleEvent> Events)
 {
     public const string Folder = "/run/mayfly";
 
@@ -26,8 +28,9 @@ internal sealed record Handover(string RootHash, string Scratch, string Swap, IR
         var path = FileIn(folder);
         try
         {
-            return JsonSerializer.Deserialize(File.ReadAllBytes(path), HandoverJson.Default.Handover)
-                ?? throw new JsonException("it is null");
+            return JsonSerializer.Deserialize(File.ReadAllBytes(path), HandoverJson.Default.Handover) is { Storage: not null } handover
+                ? handover
+                : throw new JsonException("it does not say what the initrd made.");
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException)
         {

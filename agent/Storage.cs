@@ -61,6 +61,9 @@ internal static class Storage
 
     private const string ZramControl = "/sys/class/zram-control/hot_add";
 
+    public static MadeStorage Made(Scratch scratch, Swap swap) =>
+        new(scratch.Device, scratch.Plan.ScratchBytes, scratch.Plan is StoragePlan.InMemory, swap.Device, scratch.Plan.SwapBytes);
+
     /// <summary>Makes one device of several equal ones. Below the encryption, so that there is one key and one table, and each
     /// request is encrypted whole.</summary>
     /// <returns>The stripe, or the disk itself if it is alone.</returns>

@@ -121,6 +121,41 @@ public sealed class StorageTests
         Assert.Contains(bed.Lab.Journal.Events, e => e is { Source: "console", Name: "note" } && e.Detail.Contains("AWS1", StringComparison.Ordinal) && e.Detail.Contains("is not empty: refused", StringComparison.Ordinal));
     }
 
+    [Theory]
+    [InlineData("0", "swap: none, as mayfly:swap-gib=0 asks")]
+    [InlineData("1", "swap: 1024 MiB, as mayfly:swap-gib=1 asks")]
+    [InlineData("6", "swap: 6144 MiB, {0} of them in a file on encrypted scratch, as mayfly:swap-gib=6 asks")]
+    public async Task Swap_is_fitted_to_what_the_launch_asks_for(string gibibytes, string told)
+    {
+        await using var bed = await Bed.MakeAsync();
+        bed.Launch(Tagged((Tags.SwapGiB, gibibytes)));
+
+        var made = MebibytesOf(await bed.WaitForAsync("console", Milestone.SwapReady));
+        await bed.WaitForAsync("console", Milestone.IdentityLearned);
+        var note = await bed.WaitForAsync("console", "note");
+
+        Assert.Equal(string.Format(CultureInfo.InvariantCulture, told, 6144 - made), note.Detail);
+    }
+
+    [Fact]
+    public async Task A_launch_that_asks_for_more_scratch_than_there_is_runs_no_job_and_says_what_to_do()
+    {
+        await using var bed = await Bed.MakeAsync();
+        bed.Launch(Tagged((Tags.ScratchGiB, "100")));
+
+        await bed.WaitForAsync("ec2", "instance terminated");
+
+        Assert.Equal("scratch-too-small", bed.Ending?.Ending);
+        Assert.Contains("102400 MiB are asked for", bed.Ending!.Detail, StringComparison.Ordinal);
+        Assert.DoesNotContain(bed.Ending.Events, e => e.Name == Milestone.ConfigTaken);
+    }
+
+    private static (string, string)[] Tagged(params (string Key, string Value)[] tags) =>
+    [
+        ("TagSpecification.1.ResourceType", "instance"),
+        .. tags.SelectMany((tag, i) => new[] { ($"TagSpecification.1.Tag.{i + 1}.Key", tag.Key), ($"TagSpecification.1.Tag.{i + 1}.Value", tag.Value) }),
+    ];
+
     /// <summary>The size that a detail begins with.</summary>
     private static long MebibytesOf(LabEvent e) => long.Parse(e.Detail.Split(' ')[0], CultureInfo.InvariantCulture);
 }

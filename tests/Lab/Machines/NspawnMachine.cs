@@ -30,7 +30,7 @@ internal sealed record NspawnOptions(string RootImage, string Environment, strin
 internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : IMachine
 {
     /// <summary>What the initrd would have written, had there been one.</summary>
-    private const string Handover = """{"RootHash":"light","Scratch":"memory of the machine that plays this one","Swap":"none","Events":[]}""";
+    private const string Handover = """{"RootHash":"light","Scratch":"memory of the machine that plays this one","Swap":"none","Storage":{"ScratchDevice":"","ScratchBytes":0,"InMemory":true,"SwapDevice":"","SwapBytes":0},"Events":[]}""";
 
     /// <summary>The lab gives the interface its address; DHCP has nobody to ask.</summary>
     private const string Network = "[Match]\nName=eth0\n\n[Link]\nUnmanaged=yes\n";
