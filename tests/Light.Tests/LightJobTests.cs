@@ -3,7 +3,7 @@ using Xunit;
 
 namespace Mayfly.Light.Tests;
 
-public sealed class JobTests(LightBed bed)
+public sealed class LightJobTests(LightBed bed)
 {
     [Fact]
     public async Task One_job_runs_from_step_5_to_power_off()
