@@ -57,9 +57,10 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         // 4. Lay the writable view over the root, and hand over to systemd.
         return await ProveAsync(Step.LayWritableView, () =>
         {
-            Initrd.LayWritableView(root, scratch, "/sysroot");
+            Handover.MakeFolder(Handover.Folder);
+            Initrd.LayWritableViews(root, scratch, "/sysroot", Handover.JobRoot);
             narration.Reached(Step.LayWritableView, Milestone.ViewLaid, string.Create(CultureInfo.InvariantCulture,
-                $"every write lands on scratch; in the initrd since {began:F3} s, {Kernel.ProcessorSeconds() - used:F3} s of CPU"));
+                $"every write lands on scratch, the job's in a view of its own; in the initrd since {began:F3} s, {Kernel.ProcessorSeconds() - used:F3} s of CPU"));
             new Handover(root.RootHash, scratch.Description, swap.Description, Storage.Made(scratch, swap), narration.Events).Write(Handover.Folder);
             Initrd.MoveMounts("/sysroot");
             return Task.FromResult("/sysroot");
@@ -75,7 +76,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         var metadata = Imds.AddressFrom(Environment.GetEnvironmentVariable("AWS_EC2_METADATA_SERVICE_ENDPOINT"));
         var (me, deadlines) = await ProveAsync(Step.LearnIdentity, async () =>
         {
-            using var http = new HttpClient { BaseAddress = metadata, Timeout = TimeSpan.FromSeconds(2) };
+            using var http = new HttpClient(MarkedSocket.Handler()) { BaseAddress = metadata, Timeout = TimeSpan.FromSeconds(2) };
             var imds = new Imds(http, time);
             await imds.WaitUntilReachableAsync(TimeSpan.FromMinutes(2), stop);
             var learned = await Identity.LearnAsync(imds, stop);
@@ -98,7 +99,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         var door = await ProveAsync(Step.CloseDoor, async () =>
         {
             var closed = await ClosedDoor.CloseAsync(metadata, time, stop);
-            narration.Reached(Step.CloseDoor, Milestone.DoorClosed, $"user {RunnerUser.Name} was refused at {metadata.Host}");
+            narration.Reached(Step.CloseDoor, Milestone.DoorClosed, $"{metadata.Host} refuses all but the agent's own marked sockets");
             return closed;
         });
 
@@ -106,15 +107,15 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         var happenings = Channel.CreateUnbounded<Happening>();
         await using var runner = await ProveAsync(Step.StartRunner, () =>
         {
-            var started = Runner.Start(config, door, happenings.Writer);
-            narration.Reached(Step.StartRunner, Milestone.RunnerStarted, $"as user {RunnerUser.Name}, in a cgroup of its own");
+            var started = Runner.Start(config, door, me.Settings.Sudo, happenings.Writer);
+            narration.Reached(Step.StartRunner, Milestone.RunnerStarted, started.Description);
             return Task.FromResult(started);
         });
         config.Dispose();
 
         // 9. Watch.
         var narrowed = DeadMan.NarrowAsync(deadlines, text => narration.Note(Step.Watch, text), time, CancellationToken.None);
-        using var http = new HttpClient { BaseAddress = metadata, Timeout = TimeSpan.FromSeconds(2) };
+        using var http = new HttpClient(MarkedSocket.Handler()) { BaseAddress = metadata, Timeout = TimeSpan.FromSeconds(2) };
         var lookout = new Lookout(
             new WorkerWatch(runner.Cgroup, Runner.Diagnostics, "/proc", time),
             new SpotWatch(new Imds(http, time), text => narration.Note(Step.Watch, text), time), time);

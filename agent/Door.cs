@@ -1,6 +1,10 @@
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+
 namespace Mayfly.Agent;
 
-/// <summary>Proof that nobody but root reaches the metadata service.</summary>
+/// <summary>Proof that nothing but the agent reaches the metadata service.</summary>
 internal sealed class ClosedDoor
 {
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
@@ -9,38 +13,66 @@ internal sealed class ClosedDoor
     {
     }
 
-    /// <summary>
-    /// Packets of sockets that do not belong to root are refused at once, so that a job gets an error and not a
-    /// time-out; what is forwarded for containers is refused whoever sends it. A packet without a socket has no owner
-    /// to match and falls through to the refusal.
-    /// </summary>
-    private const string Rules =
-        """
-        table inet mayfly {
-          chain output {
-            type filter hook output priority filter; policy accept;
-            ip daddr 169.254.169.254 jump metadata
-            ip6 daddr fd00:ec2::254 jump metadata
-          }
-          chain forward {
-            type filter hook forward priority filter; policy accept;
-            ip daddr 169.254.169.254 reject
-            ip6 daddr fd00:ec2::254 reject
-          }
-          chain metadata {
-            meta skuid 0 accept
-            reject
-          }
-        }
-        """;
+    /// <summary>EC2's two addresses of the metadata service.
+    /// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html</summary>
+    private static readonly IReadOnlyList<string> Addresses = ["169.254.169.254", "fd00:ec2::254"];
 
-    /// <summary>Loads the rules and then tries the door as the runner's user.</summary>
-    /// <exception cref="CommandException">The rules did not load, or the user got through.</exception>
+    /// <summary>
+    /// Packets without the agent's mark are refused at once, whoever sends them, so that a job gets an error and not a
+    /// time-out. The mark and not the user decides: a job that may use sudo is user 0 inside its sandbox too. What is
+    /// forwarded for containers never is the agent's.
+    /// </summary>
+    /// <param name="metadata">Refused as well, where the agent was told of another address than EC2's.</param>
+    internal static string RulesFor(Uri metadata)
+    {
+        var places = Addresses.Select(IPAddress.Parse).Select(PlaceOf).ToList();
+        if (IPAddress.TryParse(metadata.DnsSafeHost, out var told) && !Addresses.Contains(told.ToString()))
+            places.Add(string.Create(CultureInfo.InvariantCulture, $"{PlaceOf(told)} tcp dport {metadata.Port}"));
+        return $$"""
+            table inet mayfly {
+              chain output {
+                type filter hook output priority filter; policy accept;
+                {{string.Join("\n    ", places.Select(place => string.Create(CultureInfo.InvariantCulture, $"{place} meta mark != {MarkedSocket.Mark} reject")))}}
+              }
+              chain forward {
+                type filter hook forward priority filter; policy accept;
+                {{string.Join("\n    ", places.Select(place => $"{place} reject"))}}
+              }
+            }
+            """;
+
+        static string PlaceOf(IPAddress address) => $"{(address.AddressFamily == AddressFamily.InterNetwork ? "ip" : "ip6")} daddr {address}";
+    }
+
+    /// <summary>Loads the rules and then tries the door without the mark: as root and outside the sandbox, so that
+    /// whoever has less is refused as well.</summary>
+    /// <exception cref="CommandException">The rules did not load.</exception>
+    /// <exception cref="InvalidOperationException">The metadata service let a socket without the mark in.</exception>
     public static async Task<ClosedDoor> CloseAsync(Uri metadata, TimeProvider time, CancellationToken cancel)
     {
-        await Command.RunAsync("/usr/sbin/nft", ["-f", "-"], Rules, Limit, time, cancel);
-        var probe = RunnerUser.Command(Environment.ProcessPath!, Program.ProbeDoor, metadata.Host, metadata.Port.ToString(System.Globalization.CultureInfo.InvariantCulture));
-        await Command.RunAsync(probe[0], probe[1..], input: null, Limit, time, cancel);
+        await Command.RunAsync("/usr/sbin/nft", ["-f", "-"], RulesFor(metadata), Limit, time, cancel);
+        await TryAsync(metadata, time, cancel);
         return new ClosedDoor();
+    }
+
+    private static async Task TryAsync(Uri metadata, TimeProvider time, CancellationToken cancel)
+    {
+        using var socket = new Socket(SocketType.Stream, ProtocolType.Tcp); // without MarkedSocket.Set
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(2), time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancel);
+        try
+        {
+            await socket.ConnectAsync(metadata.Host, metadata.Port, either.Token);
+        }
+        catch (SocketException)
+        {
+            return;
+        }
+        catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
+        {
+            return; // no answer is no way in either
+        }
+
+        throw new InvalidOperationException($"{metadata} let a connection without the agent's mark in; look at the rules with nft list ruleset");
     }
 }

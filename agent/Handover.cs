@@ -14,11 +14,17 @@ internal sealed record Handover(string RootHash, string Scratch, string Swap, Ma
 {
     public const string Folder = "/run/mayfly";
 
+    /// <summary>Where the initrd lays the job's view of the file system, for the sandbox.</summary>
+    public const string JobRoot = Folder + "/job-root";
+
     public static string FileIn(string folder) => Path.Combine(folder, "handover.json");
+
+    public static void MakeFolder(string folder) =>
+        Directory.CreateDirectory(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
 
     public void Write(string folder)
     {
-        Directory.CreateDirectory(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        MakeFolder(folder);
         File.WriteAllBytes(FileIn(folder), JsonSerializer.SerializeToUtf8Bytes(this, HandoverJson.Default.Handover));
     }
 

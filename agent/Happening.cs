@@ -29,6 +29,9 @@ internal abstract record Happening
 
     public sealed record RunnerExited(int Code) : Happening;
 
+    /// <summary>The sandbox could not be laid: there is no runner.</summary>
+    public sealed record SandboxFailed(string Why) : Happening;
+
     /// <summary>EC2 will take this spot instance back.</summary>
     /// <param name="Notice">As EC2 words it.</param>
     public sealed record SpotNoticed(string Notice) : Happening;

@@ -58,17 +58,24 @@ internal static class Initrd
         return DiskProbe.IsBlank(stream, disk.Bytes);
     }
 
-    /// <summary>Lays an overlay: the verified root below, scratch above. Scratch itself is then taken out of sight. Volatile: no
-    /// program waits for its writes to be on the disk, since nothing has to survive a crash.
-    /// https://docs.kernel.org/filesystems/overlayfs.html#volatile-mount</summary>
-    public static void LayWritableView(VerifiedRoot root, Scratch scratch, string target)
+    /// <summary>
+    /// Lays two overlays, each the verified root below and a folder of scratch above: the system's, and the job's. What
+    /// a job writes, be it as root of its sandbox, no program of the system ever reads. Root and scratch themselves are
+    /// then taken out of sight. Volatile: no program waits for its writes to be on the disk, since nothing has to survive a
+    /// crash. https://docs.kernel.org/filesystems/overlayfs.html#volatile-mount
+    /// </summary>
+    public static void LayWritableViews(VerifiedRoot root, Scratch scratch, string system, string job)
     {
-        var upper = Path.Combine(scratch.MountPoint, "upper");
-        var work = Path.Combine(scratch.MountPoint, "work");
-        Directory.CreateDirectory(upper);
-        Directory.CreateDirectory(work);
-        Directory.CreateDirectory(target);
-        Kernel.Mount("overlay", target, "overlay", Kernel.MountFlags.NoAccessTime, $"lowerdir={root.MountPoint},upperdir={upper},workdir={work},volatile");
+        foreach (var (name, target) in (ReadOnlySpan<(string, string)>)[("system", system), ("job", job)])
+        {
+            var upper = Path.Combine(scratch.MountPoint, name);
+            var work = Path.Combine(scratch.MountPoint, $"{name}.work");
+            Directory.CreateDirectory(upper);
+            Directory.CreateDirectory(work);
+            Directory.CreateDirectory(target);
+            Kernel.Mount("overlay", target, "overlay", Kernel.MountFlags.NoAccessTime, $"lowerdir={root.MountPoint},upperdir={upper},workdir={work},volatile");
+        }
+
         Kernel.UnmountLazily(scratch.MountPoint);
         Kernel.UnmountLazily(root.MountPoint);
     }

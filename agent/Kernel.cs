@@ -19,6 +19,7 @@ internal static unsafe partial class Kernel
         NoAccessTime = 1024,
         Bind = 4096,
         Move = 8192,
+        Recursive = 16384,
     }
 
     public static int ProcessId => getpid();
@@ -48,6 +49,14 @@ internal static unsafe partial class Kernel
 
     public static void Mount(string source, string target, string? type, MountFlags flags, string? options = null) =>
         Check(mount(source, target, type, (nuint)flags, options), "mount", $"{type} {source} on {target}");
+
+    /// <summary>Shows a file or folder at another place, or its own, without letting anyone write there.</summary>
+    public static void BindReadOnly(string source, string target)
+    {
+        const MountFlags closed = MountFlags.NoSetUid | MountFlags.NoDevices;
+        Mount(source, target, null, MountFlags.Bind);
+        Mount("none", target, null, MountFlags.Bind | MountFlags.Remount | MountFlags.ReadOnly | closed);
+    }
 
     /// <summary>Takes a mount out of sight; what uses it keeps it.</summary>
     public static void UnmountLazily(string target)
@@ -102,17 +111,40 @@ internal static unsafe partial class Kernel
 
     public static void ChangeOwner(string path, uint user, uint group) => Check(chown(path, user, group), "chown", path);
 
-    /// <summary>Makes the folder the root and becomes the program: does not return.</summary>
-    public static Exception BecomeIn(string root, string program)
+    /// <summary>Makes the folder the root of this process's mount namespace, by moving it over the old one: the way out
+    /// of an initrd, whose own root cannot be left behind otherwise.</summary>
+    public static void MoveRoot(string root)
     {
-        Directory.SetCurrentDirectory(root);
+        Check(chdir(root), "chdir", root);
         Mount(root, "/", null, MountFlags.Move);
         Check(chroot("."), "chroot", root);
         Check(chdir("/"), "chdir", "/");
+    }
+
+    /// <summary>Makes a mount the root of this process's mount namespace and lets go of the old one.
+    /// https://man7.org/linux/man-pages/man2/pivot_root.2.html, "pivot_root(".", ".")"</summary>
+    public static void PivotRoot(string root)
+    {
+        Check(chdir(root), "chdir", root);
+        Check((int)syscall(PivotRootCall, ".", "."), "pivot_root", root);
+        UnmountLazily(".");
+        Check(chdir("/"), "chdir", "/");
+    }
+
+    /// <summary>Becomes another program, with this process's environment or, if asked for, none: does not return.</summary>
+    public static Exception Become(string program, IReadOnlyList<string> arguments, bool keepEnvironment = false)
+    {
+        // .NET ignores it, and what is ignored stays so: pipelines of shells would not end.
+        const int brokenPipe = 13, byDefault = 0;
+        _ = signal(brokenPipe, byDefault);
         var path = Marshal.StringToCoTaskMemUTF8(program);
-        nint* arguments = stackalloc nint[] { path, 0 };
-        nint* environment = stackalloc nint[] { 0 };
-        _ = execve(path, arguments, environment);
+        nint* argv = stackalloc nint[arguments.Count + 2];
+        argv[0] = path;
+        for (var i = 0; i < arguments.Count; i++)
+            argv[i + 1] = Marshal.StringToCoTaskMemUTF8(arguments[i]);
+        argv[arguments.Count + 1] = 0;
+        nint* none = stackalloc nint[] { 0 };
+        _ = keepEnvironment ? execv(path, argv) : execve(path, argv, none);
         return Failure("execve", program);
     }
 
@@ -181,6 +213,11 @@ internal static unsafe partial class Kernel
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial nint syscall(nint number, nint file, string parameters, nint flags);
 
+    private static nint PivotRootCall => RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? 41 : 155;
+
+    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial nint syscall(nint number, string newRoot, string oldRoot);
+
     [LibraryImport("libc", SetLastError = true)]
     private static partial nint getrandom(byte* buffer, nuint length, uint flags);
 
@@ -207,6 +244,12 @@ internal static unsafe partial class Kernel
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int execve(nint path, nint* arguments, nint* environment);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int execv(nint path, nint* arguments);
+
+    [LibraryImport("libc")]
+    private static partial nint signal(int number, nint handler);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int tcdrain(int file);

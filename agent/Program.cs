@@ -1,5 +1,3 @@
-using System.Globalization;
-using System.Net.Sockets;
 using System.Reflection;
 using System.Runtime.InteropServices;
 using Mayfly.Contract;
@@ -14,8 +12,6 @@ namespace Mayfly.Agent;
 /// </summary>
 internal static class Program
 {
-    public const string ProbeDoor = "probe-door";
-
     private const string Help =
         """
         mayfly-agent: runs one GitHub Actions job on this machine, then ends the machine.
@@ -23,7 +19,7 @@ internal static class Program
           (as PID 1)     verify the root, encrypt scratch and swap, become systemd
           service        take the configuration, run the runner, power the machine off
           epitaph        say that the service was lost, and how; for its unit
-          probe-door     HOST PORT: succeeds if a connection is refused
+          enter-sandbox  ROOT PROGRAM...: (as PID 1 of a namespace) become the program inside the job's sandbox
           --version      print the version
           --help         print this
 
@@ -38,10 +34,10 @@ internal static class Program
                 return await LiveAsync(InitrdAsync);
             case ["service"]:
                 return await LiveAsync(ServiceAsync);
-            case [ProbeDoor, var host, var port] when int.TryParse(port, NumberStyles.None, CultureInfo.InvariantCulture, out var number):
-                return await ProbeAsync(host, number);
             case ["epitaph"]:
                 return SayEpitaph(Environment.GetEnvironmentVariable("SERVICE_RESULT"), Environment.GetEnvironmentVariable("EXIT_CODE"), Environment.GetEnvironmentVariable("EXIT_STATUS"));
+            case [Sandbox.Entry, "sudo" or "no-sudo", var root, .. var program] when program.Length > 0 && Kernel.ProcessId == 1:
+                return EnterSandbox(arguments[1] == "sudo", root, program);
             case ["--version"]:
                 Console.WriteLine(Assembly.GetExecutingAssembly().GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion);
                 return 0;
@@ -81,6 +77,20 @@ internal static class Program
         return 1;
     }
 
+    /// <summary>Returns only if there is no sandbox and so no runner; the agent reads the reason and ends the machine.</summary>
+    private static int EnterSandbox(bool sudo, string root, string[] program)
+    {
+        try
+        {
+            throw Sandbox.Enter(sudo, root, program);
+        }
+        catch (Exception e)
+        {
+            Console.Error.WriteLine(e.Message);
+            return Sandbox.Failed;
+        }
+    }
+
     private static async Task<Ending> InitrdAsync(Func<IEnumerable<ConsoleEvent>, Narration> open)
     {
         Initrd.MountKernelFileSystems();
@@ -88,7 +98,8 @@ internal static class Program
         narration.Started(0);
         var system = await new Boot(narration, TimeProvider.System).InitrdAsync(CancellationToken.None);
         Initrd.FreeMemory();
-        throw Kernel.BecomeIn(system, "/usr/lib/systemd/systemd");
+        Kernel.MoveRoot(system);
+        throw Kernel.Become("/usr/lib/systemd/systemd", []);
     }
 
     private static async Task<Ending> ServiceAsync(Func<IEnumerable<ConsoleEvent>, Narration> open)
@@ -136,21 +147,5 @@ internal static class Program
     {
         if (OpenConsole() is FileStream console)
             await Task.WhenAny(Task.Run(() => Kernel.Drain(console.SafeFileHandle)), Task.Delay(TimeSpan.FromSeconds(2), TimeProvider.System, CancellationToken.None));
-    }
-
-    private static async Task<int> ProbeAsync(string host, int port)
-    {
-        using var socket = new Socket(SocketType.Stream, ProtocolType.Tcp);
-        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(2), TimeProvider.System);
-        try
-        {
-            await socket.ConnectAsync(host, port, limit.Token);
-            await Console.Error.WriteLineAsync($"{host}:{port} let user {Environment.UserName} in");
-            return 1;
-        }
-        catch (Exception e) when (e is SocketException or OperationCanceledException)
-        {
-            return 0;
-        }
     }
 }

@@ -1,18 +1,19 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Threading.Channels;
 using Mayfly.Contract;
 
 namespace Mayfly.Agent;
 
-/// <summary>The official runner as a process in a cgroup of its own.</summary>
+/// <summary>The official runner: a process in a sandbox, in a cgroup of its own.</summary>
 internal sealed class Runner : IAsyncDisposable
 {
     private const string Installed = "/opt/actions-runner";
-    private const string Root = "/run/actions-runner"; // not below /run/mayfly, which none but root may enter
+    private const string Root = Sandbox.RunnerRootOutside;
     /// <summary>Where the runner writes its own logs.</summary>
     public const string Diagnostics = Root + "/_diag";
 
-    private const string Work = "/var/lib/mayfly/work";
+    private const string Work = Handover.JobRoot + "/var/lib/mayfly/work";
     private const int Interrupt = 2; // SIGINT
 
     private static readonly TimeSpan LastLines = TimeSpan.FromSeconds(1);
@@ -20,15 +21,21 @@ internal sealed class Runner : IAsyncDisposable
     /// <summary>A process that the kernel cannot kill, since it waits for a device, must not keep the machine alive.</summary>
     private static readonly TimeSpan KillLimit = TimeSpan.FromSeconds(5);
 
-    /// <summary>The runner's root holds its three files and its log, and nothing else: in memory, bounded, so that
-    /// neither the secret reaches a disk nor the log fills one.</summary>
-    private const string RootOptions = "size=64m,mode=0700,uid=1001,gid=1001";
+    /// <summary>The runner's root holds its three files, in memory, so that the secret reaches no disk.</summary>
+    private const string RootOptions = "size=4m,mode=0700,uid=1001,gid=1001";
+
+    /// <summary>The runner's own log, apart and bounded: a job that fills its disk or this does not stop the runner from
+    /// writing the other.</summary>
+    private const string DiagnosticsOptions = "size=64m,mode=0700,uid=1001,gid=1001";
 
     private readonly Process _process;
-    private readonly string _cgroup;
+    private readonly RunnerCgroup _cgroup;
     private readonly Task _reading;
 
-    private Runner(Process process, string cgroup, ChannelWriter<Happening> happenings)
+    /// <summary>For the console.</summary>
+    public string Description { get; private init; } = "";
+
+    private Runner(Process process, RunnerCgroup cgroup, ChannelWriter<Happening> happenings)
     {
         _process = process;
         _cgroup = cgroup;
@@ -36,18 +43,18 @@ internal sealed class Runner : IAsyncDisposable
     }
 
     /// <summary>
-    /// Lays the runner's root out and starts its listener. Asks for the configuration and the closed door, so that it
-    /// cannot be called without.
+    /// Lays the runner's root out and starts its listener in the sandbox. Asks for the configuration and the closed door,
+    /// so that it cannot be called without.
     /// </summary>
-    public static Runner Start(JitConfig config, ClosedDoor door, ChannelWriter<Happening> happenings)
+    public static Runner Start(JitConfig config, ClosedDoor door, bool sudo, ChannelWriter<Happening> happenings)
     {
         ArgumentNullException.ThrowIfNull(door);
         LayOutRoot();
         WriteFiles(config.Files);
-        var cgroup = MakeCgroup();
+        var cgroup = RunnerCgroup.Make(Initrd.MemoryBytes());
 
-        // The shell puts itself into the cgroup and becomes setpriv, which becomes the runner: one process, and nothing
-        // of it ever runs outside.
+        // The shell puts itself into the cgroup before it becomes anything else: nothing of the job ever runs outside. In
+        // the sandbox tini is the first process, which forwards signals and buries orphans.
         var start = new ProcessStartInfo("/bin/sh")
         {
             RedirectStandardInput = true,
@@ -56,9 +63,10 @@ internal sealed class Runner : IAsyncDisposable
             WorkingDirectory = Root,
         };
         start.ArgumentList.Add("-c");
-        start.ArgumentList.Add("echo 0 > \"$0\" && umask 077 && exec \"$@\"");
-        start.ArgumentList.Add(Path.Combine(cgroup, "cgroup.procs"));
-        foreach (var argument in RunnerUser.Command(Path.Combine(Root, "bin/Runner.Listener"), "run"))
+        start.ArgumentList.Add("echo 0 > \"$0\" && umask 022 && exec \"$@\"");
+        start.ArgumentList.Add(cgroup.ProcessList);
+        foreach (var argument in Sandbox.Command(System.Environment.ProcessPath!, sudo,
+            RunnerUser.Command(sudo, "/usr/bin/tini", "--", Path.Combine(Sandbox.RunnerRoot, "bin/Runner.Listener"), "run")))
             start.ArgumentList.Add(argument);
         start.Environment.Clear();
         foreach (var (name, value) in Environment)
@@ -66,23 +74,28 @@ internal sealed class Runner : IAsyncDisposable
 
         var process = Process.Start(start) ?? throw new CommandException("the runner did not start");
         process.StandardInput.Close();
-        return new Runner(process, cgroup, happenings);
+        return new Runner(process, cgroup, happenings)
+        {
+            Description = $"as user {RunnerUser.Name}, {(sudo ? "who may use sudo, " : "")}in a sandbox with {cgroup.Limits}",
+        };
     }
 
     /// <summary>Folder of the cgroup that the runner and all it starts live in.</summary>
-    public string Cgroup => _cgroup;
+    public string Cgroup => _cgroup.Folder;
 
     /// <summary>Asks the listener to stop: it ends its step and reports the job before it exits.</summary>
     public void AskToStop()
     {
-        if (!_process.HasExited)
-            Kernel.Signal(_process.Id, Interrupt);
+        // unshare(1), our child, waits for the sandbox's first process and takes no signal for it.
+        var children = $"/proc/{_process.Id}/task/{_process.Id}/children";
+        if (!_process.HasExited && int.TryParse(File.ReadAllText(children).Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out var first))
+            Kernel.Signal(first, Interrupt);
     }
 
     /// <summary>Kills whatever is left in the cgroup, at once and as a whole.</summary>
     public async ValueTask DisposeAsync()
     {
-        await File.WriteAllTextAsync(Path.Combine(_cgroup, "cgroup.kill"), "1");
+        await _cgroup.KillAsync();
         await Task.WhenAny(_reading, Task.Delay(KillLimit, TimeProvider.System, CancellationToken.None));
         _process.Dispose();
     }
@@ -105,15 +118,19 @@ internal sealed class Runner : IAsyncDisposable
     /// that it may write to.</summary>
     private static void LayOutRoot()
     {
+        const Kernel.MountFlags closed = Kernel.MountFlags.NoSetUid | Kernel.MountFlags.NoDevices;
         Directory.CreateDirectory(Root);
-        Kernel.Mount("tmpfs", Root, "tmpfs", Kernel.MountFlags.NoSetUid | Kernel.MountFlags.NoDevices, RootOptions);
+        Kernel.Mount("tmpfs", Root, "tmpfs", closed, RootOptions);
         foreach (var programs in (string[])["bin", "externals"])
         {
             var target = Path.Combine(Root, programs);
             Directory.CreateDirectory(target);
-            Kernel.Mount(Path.Combine(Installed, programs), target, null, Kernel.MountFlags.Bind);
-            Kernel.Mount("none", target, null, Kernel.MountFlags.Bind | Kernel.MountFlags.Remount | Kernel.MountFlags.ReadOnly | Kernel.MountFlags.NoSetUid | Kernel.MountFlags.NoDevices);
+            Kernel.BindReadOnly(Path.Combine(Installed, programs), target);
         }
+
+        var diagnostics = Path.Combine(Root, "_diag");
+        Directory.CreateDirectory(diagnostics);
+        Kernel.Mount("tmpfs", diagnostics, "tmpfs", closed | Kernel.MountFlags.NoExec, DiagnosticsOptions);
 
         Directory.CreateDirectory(Work);
         Kernel.ChangeOwner(Work, RunnerUser.Id, RunnerUser.Id);
@@ -142,24 +159,22 @@ internal sealed class Runner : IAsyncDisposable
         }
     }
 
-    /// <summary>A cgroup below the unit's own, which systemd has delegated.</summary>
-    private static string MakeCgroup()
-    {
-        var own = File.ReadAllText("/proc/self/cgroup").Trim().Split("0::")[^1];
-        var cgroup = $"/sys/fs/cgroup{own}/runner";
-        Directory.CreateDirectory(cgroup);
-        return cgroup;
-    }
-
     private static async Task ReadAsync(Process process, ChannelWriter<Happening> happenings)
     {
         var lines = ReadLinesAsync(process.StandardOutput, happenings);
-        // Standard error is read so that a full pipe cannot block the runner; what it says is in its own log.
-        var errors = process.StandardError.BaseStream.CopyToAsync(Stream.Null);
+        // Standard error is read so that a full pipe cannot block the runner; what that says is in its own log.
+        var error = "";
+        var errors = ReadErrorsAsync(process.StandardError, line => error = line);
         await process.WaitForExitAsync();
         // The last lines are still in the pipe. Its end is not waited for: what a job left running may hold it open.
         await Task.WhenAny(Task.WhenAll(lines, errors), Task.Delay(LastLines, TimeProvider.System, CancellationToken.None));
-        await happenings.WriteAsync(new Happening.RunnerExited(process.ExitCode));
+        await happenings.WriteAsync(process.ExitCode == Sandbox.Failed ? new Happening.SandboxFailed(error) : new Happening.RunnerExited(process.ExitCode));
+    }
+
+    private static async Task ReadErrorsAsync(StreamReader errors, Action<string> last)
+    {
+        while (await errors.ReadLineAsync() is { } line)
+            last(line);
     }
 
     private static async Task ReadLinesAsync(StreamReader output, ChannelWriter<Happening> happenings)

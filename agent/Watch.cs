@@ -14,6 +14,8 @@ internal static class Watch
 
         (_, Happening.StopRequested stop) => (new Phase.Stopping(Ending.Stopped(stop.By)), null),
 
+        (_, Happening.SandboxFailed failed) => (phase, Ending.NotProved(Step.StartRunner, $"the sandbox: {failed.Why}")),
+
         // A machine without a job ends at once. A job gets what is left of the notice but the time that its end takes.
         ({ IsBeforeJob: true }, Happening.SpotNoticed or Happening.SpotDue) => (new Phase.Stopping(Ending.SpotInterruptedIdle), null),
         (not Phase.Finishing, Happening.SpotDue) => (new Phase.Stopping(Ending.SpotInterrupted), null),

@@ -8,7 +8,7 @@ namespace Mayfly.Agent;
 /// processes of the runner's cgroup, and by the runner's own logs as long as no job's code has run.
 /// </summary>
 /// <param name="cgroup">The runner's.</param>
-/// <param name="diagnostics">Path of the runner's <c>_diag</c>, as the runner sees it.</param>
+/// <param name="diagnostics">Path of the runner's <c>_diag</c>, outside the sandbox.</param>
 /// <param name="proc"><c>/proc</c>.</param>
 internal sealed class WorkerWatch(string cgroup, string diagnostics, string proc, TimeProvider time)
 {
@@ -30,7 +30,7 @@ internal sealed class WorkerWatch(string cgroup, string diagnostics, string proc
         switch (phase)
         {
             case Phase.Listening:
-                return FirstProcess() is { } listener && _listenerLog.Says(DiagnosticsOf(listener), RunnerLog.Acknowledging) ? new Happening.JobOffered() : null;
+                return _listenerLog.Says(diagnostics, RunnerLog.Acknowledging) ? new Happening.JobOffered() : null;
             case Phase.Accepted:
                 _worker = Processes().FirstOrDefault(IsWorker);
                 _seen = time.GetTimestamp();
@@ -45,17 +45,8 @@ internal sealed class WorkerWatch(string cgroup, string diagnostics, string proc
         }
     }
 
-    private bool HasItsJob()
-    {
-        var folder = DiagnosticsOf(_worker);
-        return _workerLog.Says(folder, RunnerLog.Received)
-            || (!_workerLog.Says(folder, RunnerLog.Waiting) && time.GetElapsedTime(_seen) > Doubt);
-    }
-
-    /// <summary>Through the process's own root: the runner may live in a mount namespace of its own.</summary>
-    private string DiagnosticsOf(int process) => Path.Combine(proc, process.ToString(CultureInfo.InvariantCulture), "root", diagnostics.TrimStart('/'));
-
-    private int? FirstProcess() => Processes().Select(id => (int?)id).FirstOrDefault();
+    private bool HasItsJob() => _workerLog.Says(diagnostics, RunnerLog.Received)
+        || (!_workerLog.Says(diagnostics, RunnerLog.Waiting) && time.GetElapsedTime(_seen) > Doubt);
 
     private IEnumerable<int> Processes()
     {

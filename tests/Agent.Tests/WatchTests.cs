@@ -124,7 +124,7 @@ public sealed class WatchTests
             new Phase.WorkerStarted(), new Phase.Working(), new Phase.WorkerGone(), new Phase.Finishing(JobResult.Succeeded), new Phase.Stopping(Ending.Stopped("test"))];
         Happening[] happenings = [new Happening.RunnerConnected(), new Happening.RunnerListening(), new Happening.JobOffered(), new Happening.JobStarted("x"),
             new Happening.WorkerStarted(), new Happening.WorkerAlive(), new Happening.WorkerLost(), new Happening.JobDone(JobResult.Skipped), new Happening.RunnerExited(9),
-            new Happening.SpotNoticed("x"), new Happening.SpotDue(), new Happening.DeadlinePassed(), new Happening.StopRequested("test")];
+            new Happening.SandboxFailed("x"), new Happening.SpotNoticed("x"), new Happening.SpotDue(), new Happening.DeadlinePassed(), new Happening.StopRequested("test")];
         Assert.Equal(typeof(Phase).GetNestedTypes().Order(ByName), phases.Select(p => p.GetType()).Order(ByName));
         Assert.Equal(typeof(Happening).GetNestedTypes().Order(ByName), happenings.Select(h => h.GetType()).Order(ByName));
         foreach (var phase in phases)

@@ -9,7 +9,7 @@ public sealed class LightJobTests(LightBed bed)
     public async Task One_job_runs_from_step_5_to_power_off()
     {
         var run = await bed.LaunchAsync();
-        var job = await run.QueueAsync(["id -un", "test \"$(cat /proc/1/comm)\" = systemd"]);
+        var job = await run.QueueAsync(["id -un", "test \"$(cat /proc/1/comm)\" = tini"]);
 
         var ending = await run.EndAsync();
 

@@ -43,7 +43,7 @@ public sealed class SpotTests(LightBed bed)
         bed.Lab.Fleet.WarnOfInterruption(run.Instance.Id);
         await run.WaitForNoteAsync("spot interruption");
 
-        await run.Machine.RunAsync("touch /tmp/go");
+        await run.Machine.RunAsync("touch /run/mayfly/job-root/tmp/go");
 
         Assert.Equal("job-succeeded", (await run.EndAsync()).Ending);
     }

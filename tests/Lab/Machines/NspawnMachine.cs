@@ -36,8 +36,8 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
     private const string Network = "[Match]\nName=eth0\n\n[Link]\nUnmanaged=yes\n";
 
     /// <summary>
-    /// Waits in its new namespaces until the network is laid, enters a cgroup of its own, mounts the root under a view in
-    /// memory and becomes systemd-nspawn. Arguments: the cgroup, the root (file or folder), the mount point, MiB, and what
+    /// Waits in its new namespaces until the network is laid, enters a cgroup of its own, mounts the root under two views in
+    /// memory, the system's and the job's, and becomes systemd-nspawn. Arguments: the cgroup, the root (file or folder), the mount point, MiB, and what
     /// to become.
     /// </summary>
     private const string Script =
@@ -47,9 +47,12 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
         cgroup=$1 image=$2 at=$3 size=$4; shift 4
         echo 0 > "$cgroup/cgroup.procs"
         mount -t tmpfs -o size="${size}m" tmpfs "$at"
-        mkdir "$at/lower" "$at/upper" "$at/work" "$at/root"
+        mkdir "$at/lower" "$at/root" "$at.run/job-root"
         if [ -d "$image" ]; then mount --bind "$image" "$at/lower"; else mount -t erofs -o loop,ro "$image" "$at/lower"; fi
-        mount -t overlay overlay -o "lowerdir=$at/lower,upperdir=$at/upper,workdir=$at/work" "$at/root"
+        for view in "$at/root" "$at.run/job-root"; do
+          name=$(basename "$view"); mkdir "$at/$name.upper" "$at/$name.work"
+          mount -t overlay overlay -o "lowerdir=$at/lower,upperdir=$at/$name.upper,workdir=$at/$name.work" "$view"
+        done
         exec "$@" < /dev/null
         """;
 

@@ -1,0 +1,53 @@
+using System.Net;
+using System.Net.Sockets;
+
+namespace Mayfly.Agent;
+
+/// <summary>
+/// Sockets that bear the agent's packet mark, which the door lets through (<see cref="ClosedDoor"/>). The kernel lets only a
+/// process with CAP_NET_ADMIN or CAP_NET_RAW set one, and nothing in the job's sandbox has either, its root included.
+/// https://man7.org/linux/man-pages/man7/socket.7.html, SO_MARK
+/// </summary>
+internal static class MarkedSocket
+{
+    /// <summary>Any number would do that nothing else on the machine uses: "mf".</summary>
+    public const int Mark = 0x6d66;
+
+    private const int SocketLevel = 1;  // SOL_SOCKET
+    private const int MarkOption = 36;  // SO_MARK
+
+    public static void Set(Socket socket) => socket.SetRawSocketOption(SocketLevel, MarkOption, BitConverter.GetBytes(Mark));
+
+    /// <summary>For an <see cref="HttpClient"/> whose connections are marked.</summary>
+    public static SocketsHttpHandler Handler() => new()
+    {
+        AllowAutoRedirect = false,
+        UseProxy = false,
+        ConnectCallback = async (context, cancel) => new NetworkStream(await ConnectAsync(context.DnsEndPoint, cancel), ownsSocket: true),
+    };
+
+    /// <summary>Tries a host's addresses one after the other, each with a socket of its own.</summary>
+    private static async Task<Socket> ConnectAsync(DnsEndPoint to, CancellationToken cancel)
+    {
+        var addresses = await Dns.GetHostAddressesAsync(to.Host, cancel);
+        for (var i = 0; ; i++)
+        {
+            var socket = new Socket(addresses[i].AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+            try
+            {
+                Set(socket);
+                await socket.ConnectAsync(addresses[i], to.Port, cancel);
+                return socket;
+            }
+            catch (SocketException) when (i + 1 < addresses.Length)
+            {
+                socket.Dispose();
+            }
+            catch
+            {
+                socket.Dispose();
+                throw;
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+namespace Mayfly.Agent;
+
+/// <summary>
+/// What the job sees of the machine: its own view of the file system, its own processes, and nothing of the agent. Made of
+/// namespaces, so that it also holds against a job that may use sudo: that root has neither the capabilities to leave it nor
+/// anything of the system within its sight.
+/// https://man7.org/linux/man-pages/man7/namespaces.7.html, https://man7.org/linux/man-pages/man7/capabilities.7.html
+/// </summary>
+internal static class Sandbox
+{
+    public const string Entry = "enter-sandbox";
+
+    /// <summary>Exit code of an entry that failed, as container engines have it; the runner knows no such code.</summary>
+    public const int Failed = 125;
+
+    /// <summary>Where the sandbox finds the runner's root.</summary>
+    public const string RunnerRoot = "/run/" + RunnerFolder;
+
+    private const string RunnerFolder = "actions-runner";
+
+    /// <summary>Where the agent has laid that out, out of the sandbox's sight.</summary>
+    public const string RunnerRootOutside = Handover.Folder + "/runner";
+
+    private const Kernel.MountFlags Closed = Kernel.MountFlags.NoSetUid | Kernel.MountFlags.NoDevices | Kernel.MountFlags.NoExec;
+
+    /// <summary>Device files that programs expect and that reach nothing: those of every container, and what containers
+    /// within the job (fuse, tun) and virtual machines (kvm, where the instance type has it) need.</summary>
+    private static readonly IReadOnlyList<string> Devices = ["null", "zero", "full", "random", "urandom", "tty", "fuse", "net/tun", "kvm"];
+
+    /// <summary>
+    /// For the sandbox's root: the kernel's switches, through which it could otherwise start programs outside (core_pattern)
+    /// or restart the machine. The job's user may write none of them anyway; and a /proc that is covered up cannot be mounted
+    /// anew for a container without root.
+    /// </summary>
+    private static readonly IReadOnlyList<string> ReadOnlyForRoot = ["sys", "irq", "bus", "fs", "sysrq-trigger"];
+
+    /// <summary>For the sandbox's root: the machine's memory and keys.</summary>
+    private static readonly IReadOnlyList<string> HiddenFromRoot = ["kcore", "keys", "kmsg", "timer_list"];
+
+    /// <summary>A program and arguments, to be started by the agent as a job's first: in new namespaces for mounts, processes,
+    /// System V objects and cgroups, behind which the agent's own entry shapes the view and becomes the program.</summary>
+    public static string[] Command(string agent, bool sudo, params ReadOnlySpan<string> program) =>
+        ["/usr/bin/unshare", "--mount", "--pid", "--ipc", "--cgroup", "--fork", "--", agent, Entry, sudo ? "sudo" : "no-sudo", Handover.JobRoot, .. program];
+
+    /// <summary>Shapes the view and becomes the program. To be called by the first process of new namespaces, whose mounts
+    /// unshare(1) has made private. Does not return.</summary>
+    public static Exception Enter(bool sudo, string root, string[] program)
+    {
+        LayProcesses(root, sudo);
+        Kernel.Mount("sysfs", root + "/sys", "sysfs", Closed | Kernel.MountFlags.ReadOnly);
+        Kernel.Mount("cgroup2", root + "/sys/fs/cgroup", "cgroup2", Closed | Kernel.MountFlags.ReadOnly);
+        LayDevices(root + "/dev");
+        LayRun(root + "/run");
+        if (sudo)
+            AllowSudo(root);
+        // The agent is the last that the kernel may kill for memory; what a job started goes first.
+        File.WriteAllText("/proc/self/oom_score_adj", "500");
+        Kernel.PivotRoot(root);
+        return Kernel.Become(program[0], program[1..], keepEnvironment: true);
+    }
+
+    private static void LayProcesses(string root, bool sudo)
+    {
+        var proc = root + "/proc";
+        Kernel.Mount("proc", proc, "proc", Closed);
+        if (!sudo)
+            return;
+        // What the kernel was built without needs no cover.
+        foreach (var name in ReadOnlyForRoot.Where(name => Path.Exists($"{proc}/{name}")))
+            Kernel.BindReadOnly($"{proc}/{name}", $"{proc}/{name}");
+        foreach (var name in HiddenFromRoot.Where(name => Path.Exists($"{proc}/{name}")))
+            Kernel.Mount("/dev/null", $"{proc}/{name}", null, Kernel.MountFlags.Bind);
+    }
+
+    private static void LayDevices(string dev)
+    {
+        Kernel.Mount("tmpfs", dev, "tmpfs", Closed, "mode=0755,size=64k");
+        foreach (var name in Devices.Where(name => File.Exists("/dev/" + name)))
+        {
+            var target = $"{dev}/{name}";
+            Directory.CreateDirectory(Path.GetDirectoryName(target)!);
+            File.Create(target).Dispose();
+            Kernel.Mount("/dev/" + name, target, null, Kernel.MountFlags.Bind);
+        }
+
+        foreach (var (link, to) in (ReadOnlySpan<(string, string)>)[
+            ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2"), ("ptmx", "pts/ptmx")])
+        {
+            File.CreateSymbolicLink($"{dev}/{link}", to);
+        }
+
+        Directory.CreateDirectory(dev + "/pts");
+        Kernel.Mount("devpts", dev + "/pts", "devpts", Kernel.MountFlags.NoSetUid | Kernel.MountFlags.NoExec, "newinstance,ptmxmode=0666,mode=0620,gid=5");
+        Directory.CreateDirectory(dev + "/shm");
+        Kernel.Mount("tmpfs", dev + "/shm", "tmpfs", Kernel.MountFlags.NoSetUid | Kernel.MountFlags.NoDevices, "mode=1777");
+        Directory.CreateDirectory(dev + "/mqueue");
+        Kernel.Mount("mqueue", dev + "/mqueue", "mqueue", Closed);
+    }
+
+    /// <summary>Of the system's /run nothing but where to ask for names: systemd's own sockets obey user 0.</summary>
+    private static void LayRun(string run)
+    {
+        const string resolver = "/run/systemd/resolve/resolv.conf";
+        Kernel.Mount("tmpfs", run, "tmpfs", Kernel.MountFlags.NoSetUid | Kernel.MountFlags.NoDevices, "mode=0755,size=20%");
+        Directory.CreateDirectory(run + "/lock");
+        File.SetUnixFileMode(run + "/lock", (UnixFileMode)0b001_111_111_111);
+        Directory.CreateDirectory(run + "/systemd/resolve");
+        if (File.Exists(resolver))
+            File.Copy(resolver, run + "/systemd/resolve/resolv.conf");
+        var runner = $"{run}/{RunnerFolder}";
+        Directory.CreateDirectory(runner);
+        Kernel.Mount(RunnerRootOutside, runner, null, Kernel.MountFlags.Bind | Kernel.MountFlags.Recursive);
+    }
+
+    private static void AllowSudo(string root)
+    {
+        var rule = root + "/etc/sudoers.d/mayfly";
+        File.WriteAllText(rule, $"{RunnerUser.Name} ALL=(ALL:ALL) NOPASSWD: ALL\n");
+        File.SetUnixFileMode(rule, UnixFileMode.UserRead | UnixFileMode.GroupRead);
+    }
+}
