@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Text.Json.Nodes;
 using Mayfly.Contract;
 using Mayfly.Lab;
 using Mayfly.Lab.Aws;
@@ -30,12 +31,18 @@ internal sealed class Bed : IAsyncDisposable
 
     public string Folder => _folder;
 
+    public ConcurrentQueue<string> ControllerLog { get; } = new();
+
     /// <summary>All that the machines wrote to their serial consoles.</summary>
     public IReadOnlyList<string> Console => [.. _console];
 
     public ConsoleEnding? Ending => Console.Select(ConsoleLine.ParseEnding).LastOrDefault(e => e is not null);
 
-    public static async Task<Bed> MakeAsync(string? disk = null, Action<string>? prepareVolume = null)
+    /// <param name="tags">For each instance, as an operator would put them into the launch template.</param>
+    /// <param name="instanceType">Instead of the template's.</param>
+    /// <param name="volumeGiB">Size of the template's scratch volume.</param>
+    public static async Task<Bed> MakeAsync(
+        string? disk = null, Action<string>? prepareVolume = null, IReadOnlyDictionary<string, string>? tags = null, string? instanceType = null, int? volumeGiB = null)
     {
         if (File.ReadLines("/proc/net/dev").Skip(2).Count() > 1)
             Assert.Skip("virtual machines need a network namespace of their own: run ./build.sh --target=Test");
@@ -55,8 +62,20 @@ internal sealed class Bed : IAsyncDisposable
                 PrepareVolume = prepareVolume,
             }, TimeProvider.System),
         });
-        bed.Lab.Templates.Load(Mayfly.Lab.Demo.LaunchTemplate, ImageId);
+        bed.Lab.Templates.Load(Template(tags, instanceType, volumeGiB), ImageId);
         return bed;
+    }
+
+    /// <summary>Runs one job on one machine, with the published controller, until the machine has ended.</summary>
+    /// <returns>What its steps printed, line by line.</returns>
+    public async Task<string[]> RunJobAsync(params string[] steps)
+    {
+        await using var controller = await ControllerProcess.StartAsync(Lab, Built.Controller, Path.Combine(_folder, "controller"), aws: null, ControllerLog.Enqueue);
+        var (job, status) = await Lab.GitHub.Jobs.QueueAsync("tested", ["mayfly"], steps);
+        Assert.Equal(202, status);
+        await WaitForAsync("ec2", "instance terminated");
+        Assert.Equal("success", job.Conclusion);
+        return Lab.GitHub.Broker.Logs.GetValueOrDefault(job.Id, "").Split('\n', StringSplitOptions.RemoveEmptyEntries);
     }
 
     /// <summary>Launches a machine without a controller; parameters as RunInstances takes them.</summary>
@@ -93,6 +112,26 @@ internal sealed class Bed : IAsyncDisposable
         await Lab.DisposeAsync();
         await Task.WhenAll(alive);
         Directory.Delete(_folder, recursive: true);
+    }
+
+    private static string Template(IReadOnlyDictionary<string, string>? tags, string? instanceType, int? volumeGiB)
+    {
+        var template = JsonNode.Parse(Mayfly.Lab.Demo.LaunchTemplate)!;
+        var data = template["LaunchTemplateData"]!;
+        if (tags is not null)
+        {
+            data["TagSpecifications"] = new JsonArray(new JsonObject
+            {
+                ["ResourceType"] = "instance",
+                ["Tags"] = new JsonArray([.. tags.Select(t => new JsonObject { ["Key"] = t.Key, ["Value"] = t.Value })]),
+            });
+        }
+
+        if (instanceType is not null)
+            data["InstanceType"] = instanceType;
+        if (volumeGiB is not null)
+            data["BlockDeviceMappings"]![0]!["Ebs"]!["VolumeSize"] = volumeGiB;
+        return template.ToJsonString();
     }
 
     private void OnConsoleLine(Instance instance, string line)
