@@ -56,7 +56,7 @@ internal sealed class Journal(TimeProvider time)
             }
             catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
             {
-                throw new TimeoutException($"no such event within {limit}; seen: {string.Join("; ", _events.Select(e => $"{e.Source} {e.Name} {e.Subject}"))}");
+                throw new TimeoutException($"no such event within {limit}; seen last: {string.Join("; ", _events.TakeLast(40).Select(e => $"{e.Source} {e.Name} {e.Subject}"))}");
             }
         }
     }

@@ -38,7 +38,7 @@ public sealed class DeadManTests(LightBed bed)
         foreach (var timer in (string[])["mayfly-deadman.timer", "mayfly-ceiling.timer"])
             Assert.Equal("mayfly-deadman.service active", await run.Machine.RunAsync($"echo -n $(systemctl show {timer} --property=ActiveState --property=Unit --value)"));
 
-        await run.Machine.RunAsync("touch /tmp/go");
+        await run.Machine.RunAsync("touch /run/mayfly/job-root/tmp/go");
         Assert.Equal("job-succeeded", (await run.EndAsync()).Ending);
     }
 
