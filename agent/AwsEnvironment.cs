@@ -38,8 +38,6 @@ internal static class AwsEnvironment
     /// <summary>Sets the variables for this process, which starts the runner with another environment.</summary>
     public static void Apply()
     {
-        // AWSSDK.Core would fall back to version 1 of the metadata service where version 2 does not answer.
-        Environment.SetEnvironmentVariable("AWS_EC2_METADATA_V1_DISABLED", "true");
         if (Environment.GetEnvironmentVariable("CREDENTIALS_DIRECTORY") is not { Length: > 0 } folder)
             return;
         var path = Path.Combine(folder, CredentialName);

@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Threading.Channels;
-using Amazon.Runtime.Credentials;
 using Mayfly.Aws;
 using Mayfly.Contract;
 
@@ -74,10 +73,10 @@ internal sealed class Boot(Narration narration, TimeProvider time)
 
         // 5. Learn who I am.
         var metadata = Imds.AddressFrom(Environment.GetEnvironmentVariable("AWS_EC2_METADATA_SERVICE_ENDPOINT"));
+        using var http = Imds.Connect(metadata);
+        var imds = new Imds(http, time);
         var (me, deadlines) = await ProveAsync(Step.LearnIdentity, async () =>
         {
-            using var http = new HttpClient(MarkedSocket.Handler()) { BaseAddress = metadata, Timeout = TimeSpan.FromSeconds(2) };
-            var imds = new Imds(http, time);
             await imds.WaitUntilReachableAsync(TimeSpan.FromMinutes(2), stop);
             var learned = await Identity.LearnAsync(imds, stop);
             narration.Reached(Step.LearnIdentity, Milestone.IdentityLearned,
@@ -90,8 +89,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         // 6. Take the configuration and delete it at its source.
         using var config = await ProveAsync(Step.TakeConfig, async () =>
         {
-            var credentials = await new DefaultAWSCredentialsIdentityResolver().ResolveIdentityAsync(null, stop);
-            using var connection = AwsConnection.To("ssm", me.Region, credentials, TimeSpan.FromSeconds(10), time);
+            using var connection = AwsConnection.To("ssm", me.Region, new InstanceRole(imds, time).KeysAsync, TimeSpan.FromSeconds(10), time);
             return await JitConfig.TakeAsync(new SsmClient(connection), me.InstanceId, narration, time, stop);
         });
 
@@ -115,10 +113,9 @@ internal sealed class Boot(Narration narration, TimeProvider time)
 
         // 9. Watch.
         var narrowed = DeadMan.NarrowAsync(deadlines, text => narration.Note(Step.Watch, text), time, CancellationToken.None);
-        using var http = new HttpClient(MarkedSocket.Handler()) { BaseAddress = metadata, Timeout = TimeSpan.FromSeconds(2) };
         var lookout = new Lookout(
             new WorkerWatch(runner.Cgroup, Runner.Diagnostics, "/proc", time),
-            new SpotWatch(new Imds(http, time), text => narration.Note(Step.Watch, text), time), time);
+            new SpotWatch(imds, text => narration.Note(Step.Watch, text), time), time);
         using var stopping = stop.Register(() => happenings.Writer.TryWrite(new Happening.StopRequested("systemd")));
         var ending = await Supervision.WatchAsync(runner, lookout, happenings, deadlines, narration, time, CancellationToken.None);
         await narrowed;

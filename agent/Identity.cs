@@ -1,6 +1,6 @@
-using System.Globalization;
+using System.Text;
 using System.Text.Json;
-using System.Text.Json.Serialization;
+using Mayfly.Aws;
 using Mayfly.Contract;
 
 namespace Mayfly.Agent;
@@ -8,45 +8,49 @@ namespace Mayfly.Agent;
 /// <summary>Who this machine is and what its launch asked for.</summary>
 internal sealed record Identity(string InstanceId, string Region, string InstanceType, string ImageId, string AvailabilityZone, LaunchSettings Settings)
 {
-    /// <summary>Reads the identity document and the tags.</summary>
+    private const string TagsPath = "latest/meta-data/tags/instance";
+
+    /// <summary>Reads the identity document and the tags that are ours, in two rounds of requests: document and list of
+    /// tags, then the tags' values.</summary>
     /// <exception cref="EndingException">Missing or unusable: names the field or tag and its value.</exception>
     public static async Task<Identity> LearnAsync(Imds imds, CancellationToken cancel)
     {
-        var text = await imds.GetAsync("latest/dynamic/instance-identity/document", cancel)
-            ?? throw Unknown("the metadata service has no identity document");
-        var document = ParseDocument(text);
-        var tags = new Dictionary<string, string>();
-        foreach (var key in LaunchSettings.Keys)
-        {
-            // 404 where the tag is not set, and for all where the launch template does not put tags into metadata.
-            if (await imds.GetAsync($"latest/meta-data/tags/instance/{key}", cancel) is { } value)
-                tags[key] = value;
-        }
-
+        var reading = imds.GetAsync("latest/dynamic/instance-identity/document", cancel);
+        var tags = await ReadTagsAsync(imds, cancel);
+        var document = ParseDocument(await reading ?? throw Unknown("the metadata service has no identity document"));
+        string Required(string name) => document.GetValueOrDefault(name) ?? throw Unknown($"the identity document has no {name}");
         return new Identity(
-            document.InstanceId ?? throw Unknown("the identity document has no instanceId"),
-            document.Region ?? throw Unknown("the identity document has no region"),
-            document.InstanceType ?? "", document.ImageId ?? "", document.AvailabilityZone ?? "",
-            LaunchSettings.From(tags));
+            Required("instanceId"), Required("region"), Required("instanceType"), Required("imageId"), Required("availabilityZone"), LaunchSettings.From(tags));
     }
 
-    private static IdentityDocument ParseDocument(string text)
+    private static async Task<Dictionary<string, string>> ReadTagsAsync(Imds imds, CancellationToken cancel)
+    {
+        // 404 where the launch template does not put tags into metadata.
+        var present = (await imds.GetAsync(TagsPath, cancel))?.Split('\n') ?? [];
+        var ours = LaunchSettings.Keys.Where(present.Contains).ToList();
+        var values = await Task.WhenAll(ours.Select(key => imds.GetAsync($"{TagsPath}/{key}", cancel)));
+        var tags = new Dictionary<string, string>();
+        for (var i = 0; i < ours.Count; i++)
+        {
+            // A tag that was listed a moment ago and has no value now was deleted in between.
+            if (values[i] is { } value)
+                tags[ours[i]] = value;
+        }
+
+        return tags;
+    }
+
+    private static IReadOnlyDictionary<string, string> ParseDocument(string text)
     {
         try
         {
-            return JsonSerializer.Deserialize(text, IdentityJson.Default.IdentityDocument) ?? throw Unknown("the identity document is null");
+            return JsonMembers.Strings(Encoding.UTF8.GetBytes(text));
         }
         catch (JsonException e)
         {
-            throw Unknown($"the identity document is not JSON: {e.Message}");
+            throw Unknown($"the identity document is not a JSON object: {e.Message}");
         }
     }
 
     private static EndingException Unknown(string why) => new(Ending.NotProved(Step.LearnIdentity, why));
 }
-
-internal sealed record IdentityDocument(string? InstanceId, string? Region, string? InstanceType, string? ImageId, string? AvailabilityZone);
-
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
-[JsonSerializable(typeof(IdentityDocument))]
-internal sealed partial class IdentityJson : JsonSerializerContext;

@@ -1,5 +1,7 @@
 using System.Globalization;
 using System.Net;
+using System.Text;
+using Mayfly.Aws;
 
 namespace Mayfly.Agent;
 
@@ -14,6 +16,14 @@ internal sealed class Imds(HttpClient http, TimeProvider time)
     private static readonly TimeSpan TokenLifetime = TimeSpan.FromSeconds(21600); // the longest allowed
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(100);
 
+    /// <summary>Tries of one read that the service throttles or fails to answer. Pauses of 0.1, 0.2, 0.4 and 0.8 s: it
+    /// allows 1,024 packets a second, so a burst is over in the first of them, and a service that is really down costs
+    /// a step no more than 1.5 s and five times <see cref="HttpClient.Timeout"/>.</summary>
+    private const int Tries = 5;
+
+    /// <summary>The longest that is read, a list of 50 tags, has about 6,400 bytes.</summary>
+    private const int MostBytes = 64 << 10;
+
     private string? _token;
     private DateTimeOffset _renewAt;
 
@@ -25,6 +35,14 @@ internal sealed class Imds(HttpClient http, TimeProvider time)
         return Uri.TryCreate(endpoint, UriKind.Absolute, out var address) && address.Scheme == "http"
             ? address
             : throw new FormatException($"AWS_EC2_METADATA_SERVICE_ENDPOINT='{endpoint}' is not an http address");
+    }
+
+    /// <summary>A client for the service at this address, which the closed door lets through.</summary>
+    public static HttpClient Connect(Uri address)
+    {
+        var handler = WipedConnections.MakeHandler(Timeout.InfiniteTimeSpan, useProxy: false);
+        handler.ConnectCallback = MarkedSocket.ConnectAsync;
+        return new HttpClient(handler) { BaseAddress = address, Timeout = TimeSpan.FromSeconds(2) };
     }
 
     /// <summary>Asks until the service answers: the network comes up while the agent already runs.</summary>
@@ -49,29 +67,61 @@ internal sealed class Imds(HttpClient http, TimeProvider time)
         }
     }
 
-    /// <summary>A path's text, or null where there is none (404).</summary>
-    /// <exception cref="HttpRequestException">Refused, or unreachable.</exception>
+    /// <summary>A path's text, or null where there is none (404). Paths may be read in parallel.</summary>
+    /// <exception cref="HttpRequestException">Refused, or unreachable or out of order at every try; names the path.</exception>
     public async Task<string?> GetAsync(string path, CancellationToken cancel)
     {
-        using var request = new HttpRequestMessage(HttpMethod.Get, path);
-        request.Headers.Add(TokenHeader, await TokenAsync(cancel));
-        using var response = await http.SendAsync(request, cancel);
-        if (response.StatusCode == HttpStatusCode.NotFound)
-            return null;
-        response.EnsureSuccessStatusCode();
-        return await response.Content.ReadAsStringAsync(cancel);
+        for (var attempt = 1; ; attempt++)
+        {
+            try
+            {
+                using var request = new HttpRequestMessage(HttpMethod.Get, path);
+                request.Headers.Add(TokenHeader, await TokenAsync(cancel));
+                using var response = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel);
+                if (response.StatusCode == HttpStatusCode.NotFound)
+                    return null;
+                if (response.IsSuccessStatusCode)
+                    return await ReadTextAsync(response, cancel);
+                if (response.StatusCode == HttpStatusCode.Unauthorized)
+                    _token = null; // ended early, as when an instance was moved: the next try gets another
+                else if (!IsPassing(response.StatusCode))
+                    throw Refused(path, response.StatusCode);
+                if (attempt == Tries)
+                    throw Refused(path, response.StatusCode);
+            }
+            catch (HttpRequestException e) when (attempt < Tries && (e.StatusCode is null || IsPassing(e.StatusCode.Value)))
+            {
+            }
+            catch (OperationCanceledException e) when (!cancel.IsCancellationRequested)
+            {
+                if (attempt == Tries)
+                    throw new HttpRequestException($"the metadata service did not answer {path} within {http.Timeout.TotalSeconds:F0} s, {Tries} times", e);
+            }
+
+            await Task.Delay(Pause * Math.Pow(2, attempt - 1), time, cancel);
+        }
     }
 
     private async Task<string> TokenAsync(CancellationToken cancel)
     {
-        if (_token is not null && time.GetUtcNow() < _renewAt)
-            return _token;
+        if (_token is { } token && time.GetUtcNow() < _renewAt)
+            return token;
         using var request = new HttpRequestMessage(HttpMethod.Put, "latest/api/token");
         request.Headers.Add(LifetimeHeader, TokenLifetime.TotalSeconds.ToString(CultureInfo.InvariantCulture));
-        using var response = await http.SendAsync(request, cancel);
-        response.EnsureSuccessStatusCode();
-        _token = await response.Content.ReadAsStringAsync(cancel);
+        using var response = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel);
+        if (!response.IsSuccessStatusCode)
+            throw Refused("latest/api/token", response.StatusCode);
+        token = await ReadTextAsync(response, cancel);
         _renewAt = time.GetUtcNow() + TokenLifetime / 2;
-        return _token;
+        return _token = token;
     }
+
+    private async Task<string> ReadTextAsync(HttpResponseMessage response, CancellationToken cancel) =>
+        Encoding.UTF8.GetString(await WipedConnections.ReadAsync(response, MostBytes, http.Timeout, cancel));
+
+    /// <summary>Throttled, or at fault itself.</summary>
+    private static bool IsPassing(HttpStatusCode status) => status == HttpStatusCode.TooManyRequests || (int)status >= 500;
+
+    private static HttpRequestException Refused(string path, HttpStatusCode status) =>
+        new($"the metadata service answered {path} with HTTP {(int)status}", null, status);
 }

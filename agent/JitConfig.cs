@@ -22,7 +22,7 @@ internal sealed class JitConfig : IDisposable
     public static async Task<JitConfig> TakeAsync(SsmClient ssm, string instanceId, Narration narration, TimeProvider time, CancellationToken cancel)
     {
         var name = ConfigParameter.NameFor(instanceId);
-        var envelope = await WaitAndReadAsync(ssm, name, time, cancel);
+        using var envelope = await WaitAndReadAsync(ssm, name, time, cancel);
         narration.Reached(Step.TakeConfig, Milestone.ConfigTaken, name);
 
         await DeleteAsync(ssm, name, cancel);
@@ -31,7 +31,7 @@ internal sealed class JitConfig : IDisposable
         // Only now: an envelope that cannot be used is deleted all the same.
         try
         {
-            return new JitConfig(Envelope.Unpack(envelope));
+            return new JitConfig(Envelope.Unpack(envelope.Reveal()));
         }
         catch (EnvelopeException e)
         {
@@ -41,7 +41,7 @@ internal sealed class JitConfig : IDisposable
 
     public void Dispose() => Files.Dispose();
 
-    private static async Task<string> WaitAndReadAsync(SsmClient ssm, string name, TimeProvider time, CancellationToken cancel)
+    private static async Task<Secret> WaitAndReadAsync(SsmClient ssm, string name, TimeProvider time, CancellationToken cancel)
     {
         var start = time.GetTimestamp();
         while (true)
@@ -84,7 +84,7 @@ internal sealed class JitConfig : IDisposable
 
         try
         {
-            await ssm.GetDecryptedAsync(name, cancel);
+            using var still = await ssm.GetDecryptedAsync(name, cancel);
         }
         catch (AwsException e) when (IsGone(e))
         {

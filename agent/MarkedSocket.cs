@@ -18,13 +18,9 @@ internal static class MarkedSocket
 
     public static void Set(Socket socket) => socket.SetRawSocketOption(SocketLevel, MarkOption, BitConverter.GetBytes(Mark));
 
-    /// <summary>For an <see cref="HttpClient"/> whose connections are marked.</summary>
-    public static SocketsHttpHandler Handler() => new()
-    {
-        AllowAutoRedirect = false,
-        UseProxy = false,
-        ConnectCallback = async (context, cancel) => new NetworkStream(await ConnectAsync(context.DnsEndPoint, cancel), ownsSocket: true),
-    };
+    /// <summary>A connection of an <see cref="HttpClient"/>, marked.</summary>
+    public static async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken cancel) =>
+        new NetworkStream(await ConnectAsync(context.DnsEndPoint, cancel), ownsSocket: true);
 
     /// <summary>Tries a host's addresses one after the other, each with a socket of its own.</summary>
     private static async Task<Socket> ConnectAsync(DnsEndPoint to, CancellationToken cancel)

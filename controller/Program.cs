@@ -89,8 +89,15 @@ internal static class Program
             builder.WebHost.UseUrls("http://127.0.0.1:8080");
 
         var credentials = await new DefaultAWSCredentialsIdentityResolver().ResolveIdentityAsync(null, CancellationToken.None);
-        var ec2 = new Ec2Client(AwsConnection.To("ec2", settings.Region, credentials, CallLimit, TimeProvider.System));
-        var ssm = new SsmClient(AwsConnection.To("ssm", settings.Region, credentials, CallLimit, TimeProvider.System));
+        // AWSSDK.Core finds the credentials and renews them; asked before each call, it answers those that hold.
+        async ValueTask<AwsKeys> KeysAsync(CancellationToken _)
+        {
+            var keys = await credentials.GetCredentialsAsync();
+            return new AwsKeys(keys.AccessKey, keys.SecretKey, keys.UseToken ? keys.Token : null);
+        }
+
+        var ec2 = new Ec2Client(AwsConnection.To("ec2", settings.Region, KeysAsync, CallLimit, TimeProvider.System));
+        var ssm = new SsmClient(AwsConnection.To("ssm", settings.Region, KeysAsync, CallLimit, TimeProvider.System));
         var github = new GitHubApp(new HttpClient { BaseAddress = settings.GitHubApi, Timeout = CallLimit }, settings, secrets.Key, TimeProvider.System);
         var launcher = new Launcher(github, ec2, ssm, await FindAccountAsync(settings), settings, store);
         var inbox = new Inbox();

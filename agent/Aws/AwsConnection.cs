@@ -1,13 +1,14 @@
-using Amazon;
-using Amazon.Runtime;
-using Amazon.Runtime.Signing;
+using System.Net.Http.Headers;
 
 namespace Mayfly.Aws;
 
+/// <summary>A request's content; the address and the method are the service's.</summary>
+/// <param name="Target">The operation, where the protocol has it in a header.</param>
+internal sealed record AwsRequest(byte[] Body, string ContentType, string? Target);
+
 /// <summary>
-/// A signed HTTP connection to one AWS service in one region. AWSSDK.Core signs and finds the credentials; the
-/// service packages that would marshal the calls do not restore everywhere this is built, so the calls that Mayfly
-/// makes are written out in this folder (docs/decisions/0003).
+/// A signed HTTP connection to one AWS service in one region. The service packages that would marshal the calls do not
+/// restore everywhere this is built, so the calls that Mayfly makes are written out in this folder (docs/decisions/0003).
 /// </summary>
 public sealed class AwsConnection : IDisposable
 {
@@ -15,16 +16,23 @@ public sealed class AwsConnection : IDisposable
     /// passing throttle is outlived and a lasting one is reported within about two seconds.</summary>
     private const int Tries = 4;
 
+    /// <summary>A page of a thousand instances takes about 5 MB; nothing that is asked for is larger.</summary>
+    private const int MostAnswerBytes = 16 << 20;
+
     private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(200);
 
+    /// <summary>Notices a moved endpoint.</summary>
+    private static readonly TimeSpan Lifetime = TimeSpan.FromMinutes(5);
+
     private readonly HttpClient _http;
+    private readonly Uri _address;
+    private readonly string _service;
+    private readonly string _region;
+    private readonly AwsKeySource _keys;
     private readonly TimeProvider _time;
 
-    private AwsConnection(HttpClient http, TimeProvider time)
-    {
-        _http = http;
-        _time = time;
-    }
+    private AwsConnection(HttpClient http, Uri address, string service, string region, AwsKeySource keys, TimeProvider time) =>
+        (_http, _address, _service, _region, _keys, _time) = (http, address, service, region, keys, time);
 
     /// <summary>
     /// Connects to a service. The address follows the standard variables <c>AWS_ENDPOINT_URL_&lt;SERVICE&gt;</c> and
@@ -33,33 +41,30 @@ public sealed class AwsConnection : IDisposable
     /// </summary>
     /// <param name="service">Signing name, such as <c>ssm</c>.</param>
     /// <param name="limit">End of one try, connecting included.</param>
-    public static AwsConnection To(string service, string region, AWSCredentials credentials, TimeSpan limit, TimeProvider time)
-    {
-        var endpoint = RegionEndpoint.GetBySystemName(region);
-        var signing = new SigV4SigningHandler(credentials, endpoint, service, new SocketsHttpHandler
-        {
-            AllowAutoRedirect = false, // a followed redirect would not be signed again
-            PooledConnectionLifetime = TimeSpan.FromMinutes(5), // notices a moved endpoint
-        });
-        return new AwsConnection(new HttpClient(signing) { BaseAddress = AddressOf(service, endpoint), Timeout = limit }, time);
-    }
+    public static AwsConnection To(string service, string region, AwsKeySource keys, TimeSpan limit, TimeProvider time) =>
+        new(new HttpClient(WipedConnections.MakeHandler(Lifetime, useProxy: true)) { Timeout = limit }, AddressOf(service, region), service, region, keys, time);
 
-    /// <summary>Sends what <paramref name="makeRequest"/> makes and returns the body of a successful answer. Throttling,
-    /// server faults and lost connections are tried again, so the call has to be idempotent.</summary>
+    /// <summary>Connects with keys that do not change.</summary>
+    public static AwsConnection To(string service, string region, AwsKeys keys, TimeSpan limit, TimeProvider time) =>
+        To(service, region, _ => ValueTask.FromResult(keys), limit, time);
+
+    /// <summary>Sends a request and returns the body of a successful answer, in memory that the garbage collector does not
+    /// copy: whoever gets a secret zeroes it. Throttling, server faults and lost connections are tried again, so the
+    /// call has to be idempotent.</summary>
     /// <param name="readError">Reads the service's error from an unsuccessful answer.</param>
     /// <exception cref="AwsException">The service refused.</exception>
     /// <exception cref="HttpRequestException">The service cannot be reached.</exception>
     /// <exception cref="TimeoutException">The service did not answer in time.</exception>
     internal async Task<byte[]> SendAsync(
-        string action, Func<HttpRequestMessage> makeRequest, Func<HttpResponseMessage, byte[], AwsException> readError, CancellationToken cancel)
+        string action, AwsRequest content, Func<HttpResponseMessage, byte[], AwsException> readError, CancellationToken cancel)
     {
         for (var attempt = 1; ; attempt++)
         {
             try
             {
-                using var request = makeRequest();
-                using var response = await _http.SendAsync(request, cancel);
-                var body = await response.Content.ReadAsByteArrayAsync(cancel);
+                using var request = await SignedAsync(content, cancel);
+                using var response = await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel);
+                var body = await WipedConnections.ReadAsync(response, MostAnswerBytes, _http.Timeout, cancel);
                 return response.IsSuccessStatusCode ? body : throw readError(response, body);
             }
             catch (AwsException refused) when ((refused.IsThrottling || refused.IsServerFault) && attempt < Tries)
@@ -71,7 +76,7 @@ public sealed class AwsConnection : IDisposable
             catch (OperationCanceledException timeout) when (!cancel.IsCancellationRequested)
             {
                 if (attempt == Tries)
-                    throw new TimeoutException($"{action}: {_http.BaseAddress} did not answer within {_http.Timeout.TotalSeconds:F0} s, {Tries} times", timeout);
+                    throw new TimeoutException($"{action}: {_address} did not answer within {_http.Timeout.TotalSeconds:F0} s, {Tries} times", timeout);
             }
 
             var pause = FirstPause * Math.Pow(2, attempt - 1) * (1 + Random.Shared.NextDouble());
@@ -81,16 +86,31 @@ public sealed class AwsConnection : IDisposable
 
     public void Dispose() => _http.Dispose();
 
-    private static Uri AddressOf(string service, RegionEndpoint region)
+    private async Task<HttpRequestMessage> SignedAsync(AwsRequest content, CancellationToken cancel)
+    {
+        var keys = await _keys(cancel);
+        var request = new HttpRequestMessage(HttpMethod.Post, _address) { Content = new ByteArrayContent(content.Body) };
+        request.Content.Headers.ContentType = MediaTypeHeaderValue.Parse(content.ContentType);
+        if (content.Target is not null)
+            request.Headers.Add("X-Amz-Target", content.Target);
+        Signature.Sign(request, _address, content.Body, keys, _service, _region, _time.GetUtcNow());
+        return request;
+    }
+
+    private static Uri AddressOf(string service, string region)
     {
         var variable = $"AWS_ENDPOINT_URL_{service.ToUpperInvariant()}";
         var given = Environment.GetEnvironmentVariable(variable);
         if (string.IsNullOrEmpty(given))
             (variable, given) = ("AWS_ENDPOINT_URL", Environment.GetEnvironmentVariable("AWS_ENDPOINT_URL"));
         if (string.IsNullOrEmpty(given))
-            return new Uri($"https://{service}.{region.SystemName}.{region.PartitionDnsSuffix}/");
+            return new Uri($"https://{service}.{region}.{Domain(region)}/");
         return Uri.TryCreate(given, UriKind.Absolute, out var address) && address.Scheme is ("http" or "https")
             ? address
             : throw new FormatException($"{variable}='{given}' is not an http or https address");
     }
+
+    /// <summary>The partition's domain. Those of the isolated partitions are set by <c>AWS_ENDPOINT_URL</c>.
+    /// https://docs.aws.amazon.com/general/latest/gr/rande.html</summary>
+    private static string Domain(string region) => region.StartsWith("cn-", StringComparison.Ordinal) ? "amazonaws.com.cn" : "amazonaws.com";
 }

@@ -115,8 +115,9 @@ public sealed class Ec2Client(AwsConnection connection)
     {
         form["Action"] = action;
         form["Version"] = ApiVersion;
+        using var content = new FormUrlEncodedContent(form);
         var body = await connection.SendAsync(action,
-            () => new HttpRequestMessage(HttpMethod.Post, "") { Content = new FormUrlEncodedContent(form) },
+            new AwsRequest(await content.ReadAsByteArrayAsync(cancel), "application/x-www-form-urlencoded", null),
             (response, bytes) => ReadError(action, response, bytes), cancel);
         return Parse(body) ?? throw new InvalidDataException($"{action}: the answer is not XML");
     }

@@ -1,7 +1,7 @@
-using System.Net.Http.Headers;
+using System.Buffers;
+using System.Security.Cryptography;
 using System.Text.Json;
-using System.Text.Json.Serialization;
-using System.Text.Json.Serialization.Metadata;
+using Mayfly.Contract;
 
 namespace Mayfly.Aws;
 
@@ -14,32 +14,63 @@ public sealed class SsmClient(AwsConnection connection)
     /// <exception cref="AwsException"><c>ParameterAlreadyExists</c>, which after a lost answer may be our own;
     /// <c>ParameterLimitExceeded</c>; <c>ValidationException</c> for a value over 4,096 characters.</exception>
     public Task PutSecureStringAsync(string name, string value, IReadOnlyDictionary<string, string> tags, CancellationToken cancel) =>
-        CallAsync("PutParameter",
-            new PutParameterRequest(name, value, "SecureString", "Standard", [.. tags.Select(t => new SsmTag(t.Key, t.Value))]),
-            SsmJson.Default.PutParameterRequest, cancel);
+        CallAsync("PutParameter", input =>
+        {
+            input.WriteString("Name", name);
+            input.WriteString("Value", value);
+            input.WriteString("Type", "SecureString");
+            input.WriteString("Tier", "Standard");
+            input.WriteStartArray("Tags");
+            foreach (var (key, tag) in tags)
+            {
+                input.WriteStartObject();
+                input.WriteString("Key", key);
+                input.WriteString("Value", tag);
+                input.WriteEndObject();
+            }
 
-    /// <summary>A parameter's decrypted value.</summary>
+            input.WriteEndArray();
+        }, cancel);
+
+    /// <summary>A parameter's decrypted value. It never becomes a string: what carried it is zeroed.</summary>
     /// <exception cref="AwsException"><c>ParameterNotFound</c>, or <c>AccessDeniedException</c> where the policy asks for
     /// a tag: of a parameter that is gone no tag is left to match.</exception>
-    public async Task<string> GetDecryptedAsync(string name, CancellationToken cancel)
+    public async Task<Secret> GetDecryptedAsync(string name, CancellationToken cancel)
     {
-        var body = await CallAsync("GetParameter", new GetParameterRequest(name, true), SsmJson.Default.GetParameterRequest, cancel);
-        var response = JsonSerializer.Deserialize(body, SsmJson.Default.GetParameterResponse);
-        System.Security.Cryptography.CryptographicOperations.ZeroMemory(body);
-        return response?.Parameter?.Value ?? throw new InvalidDataException("GetParameter: an answer without a value");
+        var body = await CallAsync("GetParameter", input =>
+        {
+            input.WriteString("Name", name);
+            input.WriteBoolean("WithDecryption", true);
+        }, cancel);
+        try
+        {
+            return ReadValue(body) ?? throw new InvalidDataException("GetParameter: an answer without a value");
+        }
+        catch (JsonException)
+        {
+            throw new InvalidDataException("GetParameter: the answer is not JSON"); // the reader's message could quote it
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(body);
+        }
     }
 
     /// <summary>Deletes a parameter.</summary>
     /// <exception cref="AwsException">As <see cref="GetDecryptedAsync"/>.</exception>
     public Task DeleteAsync(string name, CancellationToken cancel) =>
-        CallAsync("DeleteParameter", new DeleteParameterRequest(name), SsmJson.Default.DeleteParameterRequest, cancel);
+        CallAsync("DeleteParameter", input => input.WriteString("Name", name), cancel);
 
     /// <summary>Whether a parameter is there, asked without reading it: by its tags.</summary>
     public async Task<bool> ExistsAsync(string name, CancellationToken cancel)
     {
         try
         {
-            await CallAsync("ListTagsForResource", new ListTagsRequest("Parameter", name), SsmJson.Default.ListTagsRequest, cancel);
+            await CallAsync("ListTagsForResource", input =>
+            {
+                input.WriteString("ResourceType", "Parameter");
+                input.WriteString("ResourceId", name);
+            }, cancel);
             return true;
         }
         catch (AwsException e) when (e.Code == "InvalidResourceId")
@@ -48,24 +79,62 @@ public sealed class SsmClient(AwsConnection connection)
         }
     }
 
-    private Task<byte[]> CallAsync<T>(string action, T input, JsonTypeInfo<T> type, CancellationToken cancel)
+    private Task<byte[]> CallAsync(string action, Action<Utf8JsonWriter> write, CancellationToken cancel)
     {
-        return connection.SendAsync(action, MakeRequest, (response, body) => ReadError(action, response, body), cancel);
-
-        HttpRequestMessage MakeRequest()
+        var body = new ArrayBufferWriter<byte>();
+        using (var input = new Utf8JsonWriter(body))
         {
-            var content = new ByteArrayContent(JsonSerializer.SerializeToUtf8Bytes(input, type));
-            content.Headers.ContentType = new MediaTypeHeaderValue("application/x-amz-json-1.1");
-            return new HttpRequestMessage(HttpMethod.Post, "") { Content = content, Headers = { { "X-Amz-Target", $"AmazonSSM.{action}" } } };
+            input.WriteStartObject();
+            write(input);
+            input.WriteEndObject();
         }
+
+        return connection.SendAsync(action, new AwsRequest(body.WrittenSpan.ToArray(), "application/x-amz-json-1.1", $"AmazonSSM.{action}"),
+            (response, answer) => ReadError(action, response, answer), cancel);
+    }
+
+    /// <summary>The value at <c>Parameter.Value</c>.</summary>
+    private static Secret? ReadValue(ReadOnlySpan<byte> answer)
+    {
+        var reader = new Utf8JsonReader(answer);
+        var depth = 0;
+        while (reader.Read())
+        {
+            if (reader.TokenType != JsonTokenType.PropertyName)
+                continue;
+            var isParameter = reader.CurrentDepth == 1 && reader.ValueTextEquals("Parameter"u8);
+            var isValue = depth == 1 && reader.CurrentDepth == 2 && reader.ValueTextEquals("Value"u8);
+            reader.Read();
+            if (isValue && reader.TokenType == JsonTokenType.String)
+                return Unescape(ref reader);
+            if (isParameter && reader.TokenType == JsonTokenType.StartObject)
+                depth = 1;
+            else
+                reader.Skip();
+        }
+
+        return null;
+    }
+
+    private static Secret Unescape(ref Utf8JsonReader reader)
+    {
+        // Unescaping only ever shortens.
+        var buffer = Secret.Allocate(reader.ValueSpan.Length);
+        var length = reader.CopyString(buffer);
+        if (length == buffer.Length)
+            return new Secret(buffer);
+        var value = Secret.Allocate(length);
+        buffer.AsSpan(0, length).CopyTo(value);
+        CryptographicOperations.ZeroMemory(buffer);
+        return new Secret(value);
     }
 
     private static AwsException ReadError(string action, HttpResponseMessage response, byte[] body)
     {
-        SsmError? error = null;
+        IReadOnlyDictionary<string, string> error = new Dictionary<string, string>();
         try
         {
-            error = JsonSerializer.Deserialize(body, SsmJson.Default.SsmError);
+            error = JsonMembers.Strings(body);
         }
         catch (JsonException)
         {
@@ -73,34 +142,7 @@ public sealed class SsmClient(AwsConnection connection)
         }
 
         // The type may come as "namespace#Code".
-        var code = error?.Type?.Split('#')[^1] ?? "Unknown";
-        return new AwsException(action, code, error?.Message ?? error?.MessageCapital ?? "no message", response.StatusCode);
+        var code = error.GetValueOrDefault("__type")?.Split('#')[^1] ?? "Unknown";
+        return new AwsException(action, code, error.GetValueOrDefault("message") ?? error.GetValueOrDefault("Message") ?? "no message", response.StatusCode);
     }
 }
-
-internal sealed record SsmTag(string Key, string Value);
-
-internal sealed record PutParameterRequest(string Name, string Value, string Type, string Tier, IReadOnlyList<SsmTag> Tags);
-
-internal sealed record GetParameterRequest(string Name, bool WithDecryption);
-
-internal sealed record GetParameterResponse(SsmParameter? Parameter);
-
-internal sealed record SsmParameter(string? Value);
-
-internal sealed record DeleteParameterRequest(string Name);
-
-internal sealed record ListTagsRequest(string ResourceType, string ResourceId);
-
-internal sealed record SsmError(
-    [property: JsonPropertyName("__type")] string? Type,
-    [property: JsonPropertyName("message")] string? Message,
-    [property: JsonPropertyName("Message")] string? MessageCapital);
-
-[JsonSerializable(typeof(PutParameterRequest))]
-[JsonSerializable(typeof(GetParameterRequest))]
-[JsonSerializable(typeof(GetParameterResponse))]
-[JsonSerializable(typeof(DeleteParameterRequest))]
-[JsonSerializable(typeof(ListTagsRequest))]
-[JsonSerializable(typeof(SsmError))]
-internal sealed partial class SsmJson : JsonSerializerContext;

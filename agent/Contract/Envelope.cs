@@ -1,4 +1,6 @@
+using System.Buffers;
 using System.Buffers.Binary;
+using System.Buffers.Text;
 using System.IO.Compression;
 using System.Security.Cryptography;
 
@@ -39,6 +41,8 @@ public static class Envelope
     /// <summary>Version prefix. Neither base64's alphabet nor an instance tag forbids it.</summary>
     public const string Version = "mf1.";
 
+    private static ReadOnlySpan<byte> VersionUtf8 => "mf1."u8;
+
     /// <summary>Characters in the value of a standard parameter.
     /// https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html</summary>
     public const int MaxCharacters = 4096;
@@ -70,43 +74,37 @@ public static class Envelope
                 $"the runner's configuration packs to {envelope.Length} characters; a standard parameter holds {MaxCharacters}");
     }
 
-    /// <summary>Unpacks what <see cref="Pack"/> made.</summary>
+    /// <summary>Unpacks what <see cref="Pack"/> made. The envelope is the caller's to zero; everything in between is zeroed
+    /// here, and nothing of it becomes a string.</summary>
     /// <exception cref="EnvelopeException">Says which <see cref="EnvelopeFault"/>, with sizes, never with content.</exception>
-    public static RunnerFiles Unpack(string envelope)
+    public static RunnerFiles Unpack(ReadOnlySpan<byte> envelope)
     {
-        if (string.IsNullOrWhiteSpace(envelope))
+        if (envelope.Trim(" \t\r\n"u8).IsEmpty)
             throw new EnvelopeException(EnvelopeFault.Absent, "the runner's configuration is empty");
-        if (!envelope.StartsWith(Version, StringComparison.Ordinal))
+        if (!envelope.StartsWith(VersionUtf8))
         {
             throw new EnvelopeException(EnvelopeFault.WrongVersion,
                 $"the runner's configuration does not begin with '{Version}'; use a controller and an image of the same release");
         }
 
-        var packed = new byte[envelope.Length];
-        if (!Convert.TryFromBase64Chars(envelope.AsSpan(Version.Length), packed, out var packedLength))
-        {
-            // Base64 comes in groups of four: any other length was cut on its way.
-            throw (envelope.Length - Version.Length) % 4 == 0
-                ? new EnvelopeException(EnvelopeFault.Malformed, "the runner's configuration is not base64")
-                : Truncated(envelope);
-        }
-
-        var joined = new byte[MaxUnpackedBytes + 1];
+        var packed = Secret.Allocate(Base64.GetMaxDecodedFromUtf8Length(envelope.Length));
+        var joined = Secret.Allocate(MaxUnpackedBytes);
         try
         {
-            using var inflate = new DeflateStream(new MemoryStream(packed, 0, packedLength), CompressionMode.Decompress);
-            var joinedLength = inflate.ReadAtLeast(joined, joined.Length, throwOnEndOfStream: false);
-            if (joinedLength > MaxUnpackedBytes)
+            if (Base64.DecodeFromUtf8(envelope[Version.Length..], packed, out _, out var packedLength) != OperationStatus.Done)
             {
-                throw new EnvelopeException(EnvelopeFault.TooLarge,
-                    $"the runner's configuration unpacks to more than {MaxUnpackedBytes} bytes");
+                // Base64 comes in groups of four: any other length was cut on its way.
+                throw (envelope.Length - Version.Length) % 4 == 0
+                    ? new EnvelopeException(EnvelopeFault.Malformed, "the runner's configuration is not base64")
+                    : Truncated(envelope.Length);
             }
 
-            return Split(joined.AsSpan(0, joinedLength)) ?? throw Truncated(envelope);
+            var joinedLength = Inflater.Inflate(packed.AsSpan(0, packedLength), joined);
+            return Split(joined.AsSpan(0, joinedLength)) ?? throw Truncated(envelope.Length);
         }
-        catch (InvalidDataException)
+        catch (EnvelopeException e) when (e.Fault == EnvelopeFault.TooLarge)
         {
-            throw new EnvelopeException(EnvelopeFault.Malformed, "the runner's configuration does not inflate");
+            throw new EnvelopeException(EnvelopeFault.TooLarge, $"the runner's configuration unpacks to more than {MaxUnpackedBytes} bytes");
         }
         finally
         {
@@ -126,7 +124,8 @@ public static class Envelope
             joined = joined[sizeof(int)..];
             if (length < 0 || length > joined.Length)
                 return null;
-            contents[i] = joined[..length].ToArray();
+            contents[i] = Secret.Allocate(length);
+            joined[..length].CopyTo(contents[i]);
             joined = joined[length..];
         }
 
@@ -135,6 +134,6 @@ public static class Envelope
             : null;
     }
 
-    private static EnvelopeException Truncated(string envelope) =>
-        new(EnvelopeFault.Truncated, $"the runner's configuration is cut short at {envelope.Length} characters");
+    private static EnvelopeException Truncated(int length) =>
+        new(EnvelopeFault.Truncated, $"the runner's configuration is cut short at {length} characters");
 }

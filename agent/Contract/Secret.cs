@@ -13,6 +13,9 @@ public sealed class Secret : IDisposable
     /// <summary>Takes the array over: it is zeroed with the secret.</summary>
     public Secret(byte[] bytes) => _bytes = bytes;
 
+    /// <summary>Memory for one: pinned, so that the garbage collector leaves no copy behind when it compacts.</summary>
+    public static byte[] Allocate(int length) => GC.AllocateArray<byte>(length, pinned: true);
+
     /// <summary>The bytes, for the one caller that has to have them.</summary>
     public ReadOnlySpan<byte> Reveal() => _bytes;
 

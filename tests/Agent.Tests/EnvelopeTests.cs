@@ -13,7 +13,7 @@ public sealed class EnvelopeTests
     {
         using var files = RunnerFiles.ParseJitConfig(JitConfigOf(RealisticFiles()));
 
-        using var unpacked = Envelope.Unpack(Envelope.Pack(files));
+        using var unpacked = Unpack(Envelope.Pack(files));
 
         for (var i = 0; i < RunnerFiles.Names.Count; i++)
             Assert.Equal(RealisticFiles()[RunnerFiles.Names[i]], Encoding.UTF8.GetString(unpacked.Contents[i].Reveal()));
@@ -48,7 +48,7 @@ public sealed class EnvelopeTests
     [InlineData("mf1.////", EnvelopeFault.Malformed)]
     [InlineData("mf1.AwA=", EnvelopeFault.Truncated)]
     public void A_bad_envelope_is_told_apart(string envelope, EnvelopeFault fault) =>
-        Assert.Equal(fault, Assert.Throws<EnvelopeException>(() => Envelope.Unpack(envelope)).Fault);
+        Assert.Equal(fault, Assert.Throws<EnvelopeException>(() => Unpack(envelope)).Fault);
 
     [Fact]
     public void An_envelope_cut_anywhere_is_never_taken_for_whole()
@@ -58,8 +58,52 @@ public sealed class EnvelopeTests
 
         for (var length = 0; length < envelope.Length; length++)
         {
-            var e = Assert.Throws<EnvelopeException>(() => Envelope.Unpack(envelope[..length]));
+            var e = Assert.Throws<EnvelopeException>(() => Unpack(envelope[..length]));
             Assert.NotEqual(EnvelopeFault.TooLarge, e.Fault);
+        }
+    }
+
+    [Theory]
+    [InlineData(System.IO.Compression.CompressionLevel.NoCompression)]
+    [InlineData(System.IO.Compression.CompressionLevel.Fastest)]
+    [InlineData(System.IO.Compression.CompressionLevel.SmallestSize)]
+    public void Whatever_dotnet_deflates_is_inflated_to_the_same_bytes(System.IO.Compression.CompressionLevel level)
+    {
+        var random = new Random(6);
+        for (var round = 0; round < 300; round++)
+        {
+            // Of few and of many different bytes, with and without repetition: every kind of block and length comes up.
+            var bytes = new byte[random.Next(20_000)];
+            var kinds = random.Next(1, 257);
+            for (var i = 0; i < bytes.Length; i++)
+                bytes[i] = i > 300 && random.Next(3) == 0 ? bytes[i - random.Next(1, 300)] : (byte)random.Next(kinds);
+            using var packed = new MemoryStream();
+            using (var deflate = new System.IO.Compression.DeflateStream(packed, level, leaveOpen: true))
+                deflate.Write(bytes);
+            var output = new byte[bytes.Length];
+
+            Assert.Equal(bytes.Length, Inflater.Inflate(packed.ToArray(), output));
+            Assert.Equal(bytes, output);
+        }
+    }
+
+    [Fact]
+    public void What_is_not_deflated_ends_in_an_error_and_never_beyond_the_output()
+    {
+        var random = new Random(6);
+        var output = new byte[4096];
+        for (var round = 0; round < 20_000; round++)
+        {
+            var bytes = new byte[random.Next(200)];
+            random.NextBytes(bytes);
+            try
+            {
+                Assert.InRange(Inflater.Inflate(bytes, output), 0, output.Length);
+            }
+            catch (EnvelopeException e)
+            {
+                Assert.NotEqual(EnvelopeFault.Absent, e.Fault);
+            }
         }
     }
 
@@ -70,7 +114,7 @@ public sealed class EnvelopeTests
         using (var deflate = new System.IO.Compression.DeflateStream(packed, System.IO.Compression.CompressionLevel.SmallestSize, leaveOpen: true))
             deflate.Write(new byte[10_000_000]);
 
-        var e = Assert.Throws<EnvelopeException>(() => Envelope.Unpack(Envelope.Version + Convert.ToBase64String(packed.ToArray())));
+        var e = Assert.Throws<EnvelopeException>(() => Unpack(Envelope.Version + Convert.ToBase64String(packed.ToArray())));
 
         Assert.Equal(EnvelopeFault.TooLarge, e.Fault);
     }
@@ -123,6 +167,8 @@ public sealed class EnvelopeTests
 
         Assert.All(bytes, b => Assert.Equal(0, b));
     }
+
+    private static RunnerFiles Unpack(string envelope) => Envelope.Unpack(Encoding.ASCII.GetBytes(envelope));
 
     private static Dictionary<string, string> RealisticFiles(RSA? key = null)
     {

@@ -1,6 +1,5 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using Amazon.Runtime;
 using Mayfly.Aws;
 using Mayfly.Contract;
 using Mayfly.Lab;
@@ -32,7 +31,7 @@ public sealed class TakeConfigTests : IAsyncLifetime
         _instance = _lab.Fleet.Instances.Single();
         var role = _lab.Keys.IssueTemporary(new Principal("AROA", $"arn:aws:sts::1:assumed-role/mayfly-runner/{_instance.Id}", _instance.Arn), DateTimeOffset.MaxValue);
         Environment.SetEnvironmentVariable("AWS_ENDPOINT_URL_SSM", _lab.AwsAddress.AbsoluteUri);
-        _connection = AwsConnection.To("ssm", _lab.Options.Region, new SessionAWSCredentials(role.Id, role.Secret, role.SessionToken), TimeSpan.FromSeconds(10), _time);
+        _connection = AwsConnection.To("ssm", _lab.Options.Region, new AwsKeys(role.Id, role.Secret, role.SessionToken), TimeSpan.FromSeconds(10), _time);
     }
 
     public async ValueTask DisposeAsync()
@@ -165,7 +164,7 @@ public sealed class TakeConfigTests : IAsyncLifetime
 
     private async Task StoreAsync(string envelope, string? owner = null)
     {
-        using var connection = AwsConnection.To("ssm", _lab.Options.Region, new BasicAWSCredentials(_lab.User.Id, _lab.User.Secret), TimeSpan.FromSeconds(10), TimeProvider.System);
+        using var connection = AwsConnection.To("ssm", _lab.Options.Region, new AwsKeys(_lab.User.Id, _lab.User.Secret, null), TimeSpan.FromSeconds(10), _time);
         await new SsmClient(connection).PutSecureStringAsync(ConfigParameter.NameFor(_instance.Id), envelope,
             new Dictionary<string, string> { [ConfigParameter.InstanceTag] = owner ?? _instance.Arn }, CancellationToken.None);
     }

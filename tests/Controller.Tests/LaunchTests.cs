@@ -234,7 +234,7 @@ public sealed class LaunchTests
         await world.Controller.KillAsync();
         foreach (var file in Directory.GetFiles(world.Folder, "controller.db*"))
             seen += await File.ReadAllTextAsync(file, System.Text.Encoding.Latin1, TestContext.Current.CancellationToken);
-        using var files = Envelope.Unpack(envelope);
+        using var files = Envelope.Unpack(System.Text.Encoding.ASCII.GetBytes(envelope));
         foreach (var secret in (string[])[world.Lab.GitHub.Options.WebhookSecret, world.Lab.User.Secret, envelope, "ghs_", "eyJ", "PRIVATE KEY",
             .. files.Contents.Select(c => System.Text.Encoding.UTF8.GetString(c.Reveal()))])
             Assert.DoesNotContain(secret, seen, StringComparison.Ordinal);

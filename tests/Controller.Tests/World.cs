@@ -100,7 +100,7 @@ internal sealed class World : IAsyncDisposable
         Assert.Equal(new Dictionary<string, string> { ["mayfly:instance"] = instance.Arn }, parameter.Tags);
         var runner = Assert.Single(Lab.GitHub.Runners.All);
         Assert.Equal($"mayfly-{job.Id}-1", runner.Name);
-        using var files = Envelope.Unpack(parameter.Value);
+        using var files = Envelope.Unpack(System.Text.Encoding.ASCII.GetBytes(parameter.Value));
         using var settings = System.Text.Json.JsonDocument.Parse(files.Contents[0].RevealMemory());
         Assert.Equal($"{runner.Id}", settings.RootElement.GetProperty("AgentId").GetString());
         Assert.Equal((LaunchState.Launched, instance.Id), (LaunchOf(job)!.State, LaunchOf(job)!.InstanceId));

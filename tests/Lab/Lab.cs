@@ -38,7 +38,6 @@ internal sealed record LabOptions
 internal sealed class Lab : IAsyncDisposable
 {
     private readonly List<WebApplication> _servers = [];
-    private readonly ImdsServer _imds;
 
     private Lab(LabOptions options)
     {
@@ -51,7 +50,7 @@ internal sealed class Lab : IAsyncDisposable
         Ssm = new SsmService(options.Region, options.Account, Journal, options.Time);
         User = Keys.IssueLasting(new Principal("AIDALAB", $"arn:aws:iam::{options.Account}:user/mayfly", null));
         Signatures = new SigV4(Keys, options.Region, options.Time);
-        _imds = new ImdsServer(options.Account, options.Region, Keys, Journal, options.Time);
+        Imds = new ImdsServer(options.Account, options.Region, Keys, Journal, options.Time);
         GitHub = new GitHubServer(options.GitHub, Journal, options.Time);
     }
 
@@ -74,6 +73,8 @@ internal sealed class Lab : IAsyncDisposable
 
     public SsmService Ssm { get; }
 
+    public ImdsServer Imds { get; }
+
     public GitHubServer GitHub { get; }
 
     public Uri AwsAddress { get; private set; } = null!;
@@ -88,13 +89,13 @@ internal sealed class Lab : IAsyncDisposable
         lab.GitHubAddress = await lab.ListenAsync(lab.GitHub.HandleAsync, options.GitHubPort);
         lab.GitHub.PublicAddress = options.Inside is { } inside ? new Uri($"http://{inside}:{lab.GitHubAddress.Port}/") : lab.GitHubAddress;
         if (options.Imds is { } imds)
-            await lab.ServeAsync(context => lab._imds.HandleAsync(context, lab.Fleet.FindByAddress(context.Connection.RemoteIpAddress?.MapToIPv4().ToString() ?? "")), imds);
+            await lab.ServeAsync(context => lab.Imds.HandleAsync(context, lab.Fleet.FindByAddress(context.Connection.RemoteIpAddress?.MapToIPv4().ToString() ?? "")), imds);
         return lab;
     }
 
     /// <summary>A metadata service on the loopback for one instance, for machines that have no network.</summary>
     public Task<Uri> OpenImdsAsync(string instanceId) =>
-        ServeAsync(context => _imds.HandleAsync(context, Fleet.Find(instanceId)), new IPEndPoint(IPAddress.Loopback, 0));
+        ServeAsync(context => Imds.HandleAsync(context, Fleet.Find(instanceId)), new IPEndPoint(IPAddress.Loopback, 0));
 
     public async ValueTask DisposeAsync()
     {

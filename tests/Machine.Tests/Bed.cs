@@ -91,7 +91,7 @@ internal sealed class Bed : IAsyncDisposable
     /// <summary>Stores a parameter as the controller would.</summary>
     public async Task StoreAsync(Instance instance, string envelope)
     {
-        var credentials = new Amazon.Runtime.BasicAWSCredentials(Lab.User.Id, Lab.User.Secret);
+        var credentials = new Aws.AwsKeys(Lab.User.Id, Lab.User.Secret, null);
         Environment.SetEnvironmentVariable("AWS_ENDPOINT_URL_SSM", Lab.AwsAddress.AbsoluteUri);
         using var connection = Aws.AwsConnection.To("ssm", Lab.Options.Region, credentials, TimeSpan.FromSeconds(10), TimeProvider.System);
         await new Aws.SsmClient(connection).PutSecureStringAsync(ConfigParameter.NameFor(instance.Id), envelope,

@@ -17,6 +17,12 @@ internal sealed class ImdsServer(string account, string region, Keyring keys, Jo
     private const string LifetimeHeader = "X-aws-ec2-metadata-token-ttl-seconds";
     private readonly ConcurrentDictionary<string, (string InstanceId, DateTimeOffset Expires)> _tokens = new();
 
+    /// <summary>Called before each request with its path; answers the status that a test wants instead. Null by default.</summary>
+    public Func<string, int?>? Disturb { get; set; }
+
+    /// <summary>No token that was issued is known any more.</summary>
+    public void ForgetTokens() => _tokens.Clear();
+
     /// <param name="instance">Who asks, by its address; null where no instance has it.</param>
     public async Task HandleAsync(HttpContext context, Instance? instance)
     {
@@ -38,6 +44,8 @@ internal sealed class ImdsServer(string account, string region, Keyring keys, Jo
         if (instance.MetadataFails)
             return (503, "");
         var path = (request.Path.Value ?? "").TrimEnd('/');
+        if (Disturb?.Invoke(path) is { } status)
+            return (status, "");
         if (path == "/latest/api/token")
             return IssueToken(request, instance);
         if (request.Method != "GET")
