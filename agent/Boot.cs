@@ -26,10 +26,12 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         // 1. Verify the root.
         var root = await ProveAsync(Step.VerifyRoot, async () =>
         {
-            Initrd.LoadModules();
+            Initrd.LoadModules("root");
+            var storageModules = Task.Run(() => Initrd.LoadModules("storage"), cancel); // on another processor, meanwhile
             var parameters = KernelCommandLine.Parse(await File.ReadAllTextAsync("/proc/cmdline", cancel));
             var verified = VerifiedRoot.Open(parameters, await Initrd.WaitForRootDiskAsync(time, cancel), "/root");
             var read = verified.ReadAhead();
+            await storageModules;
             narration.Reached(Step.VerifyRoot, Milestone.RootVerified, $"dm-verity sha256 {verified.RootHash}, {read >> 20} MiB read ahead");
             return verified;
         });

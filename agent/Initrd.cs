@@ -18,10 +18,10 @@ internal static class Initrd
         Kernel.Mount("tmpfs", "/run", "tmpfs", Kernel.MountFlags.NoSetUid | Kernel.MountFlags.NoDevices, "mode=0755,size=20%");
     }
 
-    /// <summary>Loads the modules that the image's build listed, in the order it found.</summary>
-    public static void LoadModules()
+    /// <summary>Loads the modules that the image's build listed for a part of the initrd's work, in the order it found.</summary>
+    public static void LoadModules(string part)
     {
-        foreach (var module in File.ReadLines("/modules/list"))
+        foreach (var module in File.ReadLines(Path.Combine("/modules", part)))
             Kernel.LoadModule(Path.Combine("/modules", module));
     }
 

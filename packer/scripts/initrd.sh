@@ -28,15 +28,15 @@ take_needed() {
 take_needed "$agent"
 ln -s usr/lib "$root/lib"
 
-sed 's/#.*//' "$packer/initrd.modules" | awk NF | while read -r module; do
+sed 's/#.*//' "$packer/initrd.modules" | awk NF | while read -r part module; do
   # A processor's own implementation is missing on another architecture: that is no error, the generic one is built in.
-  modprobe -d "$tree" -C "$tree/etc/modprobe.d" -S "$version" --show-depends "$module" 2>/dev/null | awk '$1 == "insmod" { print $2 }' || true
-done | awk '!seen[$0]++' | while read -r file; do
+  { modprobe -d "$tree" -C "$tree/etc/modprobe.d" -S "$version" --show-depends "$module" 2>/dev/null || true; } | awk -v part="$part" '$1 == "insmod" { print part, $2 }'
+done | awk '!seen[$2]++' | while read -r part file; do
   cp "$file" "$root/modules/"
-  basename "$file" >> "$root/modules/list"
+  basename "$file" >> "$root/modules/$part"
 done
-for module in dm-verity dm-crypt erofs overlay; do
-  grep -qx "$module.ko.*" "$root/modules/list" || { echo "the kernel has no module $module" >&2; exit 1; }
+for module in dm-verity erofs dm-crypt overlay; do
+  grep -qx "$module.ko.*" "$root/modules/root" "$root/modules/storage" || { echo "the kernel has no module $module" >&2; exit 1; }
 done
 
 find "$root" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +

@@ -25,5 +25,5 @@ ln -s ../usr/bin/sh "$root/bin/sh"
 zstd -dc "$image/initrd" | (cd "$work/image" && cpio -id --quiet 'modules/*')
 cp "$work"/image/modules/*.ko* "$root/lib/modules/$version/"
 depmod -b "$root" "$version"
-sed 's/\.ko.*//' "$work/image/modules/list" > "$root/modules"
+sed 's/\.ko.*//' "$work/image/modules/root" "$work/image/modules/storage" > "$root/modules"
 (cd "$root" && find . -mindepth 1 | cpio -o -H newc --owner=0:0 --quiet) | zstd -q -1 > "$out"
