@@ -96,10 +96,12 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         });
 
         // 7. Close the door.
-        var door = await ProveAsync(Step.CloseDoor, async () =>
+        using var door = await ProveAsync(Step.CloseDoor, async () =>
         {
-            var closed = await ClosedDoor.CloseAsync(metadata, time, stop);
-            narration.Reached(Step.CloseDoor, Milestone.DoorClosed, $"{metadata.Host} refuses all but the agent's own marked sockets");
+            var policy = EgressPolicy.From(me.Settings, File.ReadLines(EgressPolicy.ImageList));
+            var closed = await ClosedDoor.CloseAsync(metadata, policy, me.Settings.Sudo, text => narration.Note(Step.Watch, text), time, stop);
+            narration.Reached(Step.CloseDoor, Milestone.DoorClosed,
+                $"{metadata.Host} refuses all but the agent's own marked sockets; egress: {policy.Mode.ToString().ToLowerInvariant()}");
             return closed;
         });
 

@@ -4,14 +4,17 @@ using System.Net.Sockets;
 
 namespace Mayfly.Agent;
 
-/// <summary>Proof that nothing but the agent reaches the metadata service.</summary>
-internal sealed class ClosedDoor
+/// <summary>Proof that nothing but the agent reaches the metadata service, and that the launch's egress policy is at work.</summary>
+internal sealed class ClosedDoor : IDisposable
 {
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
 
-    private ClosedDoor()
-    {
-    }
+    private readonly Egress? _egress;
+
+    private ClosedDoor(Egress? egress) => _egress = egress;
+
+    /// <summary>The name server that the job is to ask; null for the network's own.</summary>
+    public string? NameServer => _egress is null ? null : Agent.NameServer.Address;
 
     /// <summary>EC2's two addresses of the metadata service.
     /// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html</summary>
@@ -48,12 +51,16 @@ internal sealed class ClosedDoor
     /// whoever has less is refused as well.</summary>
     /// <exception cref="CommandException">The rules did not load.</exception>
     /// <exception cref="InvalidOperationException">The metadata service let a socket without the mark in.</exception>
-    public static async Task<ClosedDoor> CloseAsync(Uri metadata, TimeProvider time, CancellationToken cancel)
+    /// <exception cref="IOException">The egress policy cannot be put to work.</exception>
+    public static async Task<ClosedDoor> CloseAsync(
+        Uri metadata, EgressPolicy policy, bool sudo, Action<string> tell, TimeProvider time, CancellationToken cancel)
     {
-        await Command.RunAsync("/usr/sbin/nft", ["-f", "-"], RulesFor(metadata), Limit, time, cancel);
+        await Command.RunAsync("/usr/sbin/nft", ["-f", "-"], $"{RulesFor(metadata)}\n{EgressRules.For(policy, sudo)}", Limit, time, cancel);
         await TryAsync(metadata, time, cancel);
-        return new ClosedDoor();
+        return new ClosedDoor(Egress.Start(policy, tell, time));
     }
+
+    public void Dispose() => _egress?.Dispose();
 
     private static async Task TryAsync(Uri metadata, TimeProvider time, CancellationToken cancel)
     {

@@ -65,7 +65,7 @@ internal sealed class Runner : IAsyncDisposable
         start.ArgumentList.Add("-c");
         start.ArgumentList.Add("echo 0 > \"$0\" && umask 022 && exec \"$@\"");
         start.ArgumentList.Add(cgroup.ProcessList);
-        foreach (var argument in Sandbox.Command(System.Environment.ProcessPath!, sudo,
+        foreach (var argument in Sandbox.Command(System.Environment.ProcessPath!, sudo, door.NameServer,
             RunnerUser.Command(sudo, "/usr/bin/tini", "--", Path.Combine(Sandbox.RunnerRoot, "bin/Runner.Listener"), "run")))
             start.ArgumentList.Add(argument);
         start.Environment.Clear();

@@ -39,18 +39,22 @@ internal static class Sandbox
 
     /// <summary>A program and arguments, to be started by the agent as a job's first: in new namespaces for mounts, processes,
     /// System V objects and cgroups, behind which the agent's own entry shapes the view and becomes the program.</summary>
-    public static string[] Command(string agent, bool sudo, params ReadOnlySpan<string> program) =>
-        ["/usr/bin/unshare", "--mount", "--pid", "--ipc", "--cgroup", "--fork", "--", agent, Entry, sudo ? "sudo" : "no-sudo", Handover.JobRoot, .. program];
+    /// <param name="nameServer">Whom the job is to ask for names; null for the network's own.</param>
+    public static string[] Command(string agent, bool sudo, string? nameServer, params ReadOnlySpan<string> program) =>
+    [
+        "/usr/bin/unshare", "--mount", "--pid", "--ipc", "--cgroup", "--fork", "--",
+        agent, Entry, sudo ? "sudo" : "no-sudo", nameServer ?? "", Handover.JobRoot, .. program,
+    ];
 
     /// <summary>Shapes the view and becomes the program. To be called by the first process of new namespaces, whose mounts
     /// unshare(1) has made private. Does not return.</summary>
-    public static Exception Enter(bool sudo, string root, string[] program)
+    public static Exception Enter(bool sudo, string nameServer, string root, string[] program)
     {
         LayProcesses(root, sudo);
         Kernel.Mount("sysfs", root + "/sys", "sysfs", Closed | Kernel.MountFlags.ReadOnly);
         Kernel.Mount("cgroup2", root + "/sys/fs/cgroup", "cgroup2", Closed | Kernel.MountFlags.ReadOnly);
         LayDevices(root + "/dev");
-        LayRun(root + "/run");
+        LayRun(root + "/run", nameServer);
         if (sudo)
             AllowSudo(root);
         // The agent is the last that the kernel may kill for memory; what a job started goes first.
@@ -98,14 +102,16 @@ internal static class Sandbox
     }
 
     /// <summary>Of the system's /run nothing but where to ask for names: systemd's own sockets obey user 0.</summary>
-    private static void LayRun(string run)
+    private static void LayRun(string run, string nameServer)
     {
         const string resolver = "/run/systemd/resolve/resolv.conf";
         Kernel.Mount("tmpfs", run, "tmpfs", Kernel.MountFlags.NoSetUid | Kernel.MountFlags.NoDevices, "mode=0755,size=20%");
         Directory.CreateDirectory(run + "/lock");
         File.SetUnixFileMode(run + "/lock", (UnixFileMode)0b001_111_111_111);
         Directory.CreateDirectory(run + "/systemd/resolve");
-        if (File.Exists(resolver))
+        if (nameServer.Length > 0)
+            File.WriteAllText(run + "/systemd/resolve/resolv.conf", $"nameserver {nameServer}\n");
+        else if (File.Exists(resolver))
             File.Copy(resolver, run + "/systemd/resolve/resolv.conf");
         var runner = $"{run}/{RunnerFolder}";
         Directory.CreateDirectory(runner);

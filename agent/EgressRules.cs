@@ -1,0 +1,75 @@
+using System.Globalization;
+using System.Net.Sockets;
+
+namespace Mayfly.Agent;
+
+/// <summary>
+/// An <see cref="EgressPolicy"/> as nftables rules. Every connection's first packet is judged: a destination that was not
+/// seen before is told of once through the kernel's log, and under an allow list what is not on it is refused at once. The
+/// addresses of permitted names are added as the names are asked for (<see cref="NameServer"/>).
+/// https://wiki.nftables.org/wiki-nftables/index.php/Sets
+/// </summary>
+internal static class EgressRules
+{
+    public const string Table = "mayfly_egress";
+
+    /// <summary>How the kernel's log lines begin.</summary>
+    public const string LogPrefix = "mayfly-egress ";
+
+    /// <summary>Destinations that are told of; a scan of ports must fill neither memory nor log.</summary>
+    private const int MostSeen = 4096;
+
+    public static string For(EgressPolicy policy, bool sudo)
+    {
+        if (policy.Mode == EgressMode.Open)
+            return "";
+        var (judged, lists) = policy.Mode == EgressMode.Allow
+            ? ("reject", """
+                    ip daddr @networks4 accept
+                    ip daddr @names4 accept
+                    ip6 daddr @networks6 accept
+                    ip6 daddr @names6 accept
+                """)
+            : ("accept", "");
+        // Without sudo all that a job starts is the runner's user. With sudo it can be anyone, and whoever does not bear the
+        // agent's mark is judged.
+        var others = sudo ? "" : $"meta skuid != {RunnerUser.Id} accept";
+        return string.Create(CultureInfo.InvariantCulture, $$"""
+            table inet {{Table}} {
+              set networks4 { type ipv4_addr; flags interval; auto-merge; {{Elements(policy, AddressFamily.InterNetwork)}} }
+              set networks6 { type ipv6_addr; flags interval; auto-merge; {{Elements(policy, AddressFamily.InterNetworkV6)}} }
+              set names4 { type ipv4_addr; size 65536; }
+              set names6 { type ipv6_addr; size 65536; }
+              set seen4 { type inet_proto . ipv4_addr . inet_service; size {{MostSeen}}; flags dynamic; }
+              set seen6 { type inet_proto . ipv6_addr . inet_service; size {{MostSeen}}; flags dynamic; }
+              chain output {
+                type filter hook output priority filter; policy accept;
+                meta mark {{MarkedSocket.Mark}} accept
+                oifname "lo" accept
+                ct state established,related accept
+                udp sport 68 udp dport 67 accept
+                icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } accept
+                {{others}}
+                goto judge
+              }
+              chain forward {
+                type filter hook forward priority filter; policy accept;
+                ct state established,related accept
+                goto judge
+              }
+              chain judge {
+            {{lists}}
+                meta l4proto { tcp, udp } meta l4proto . ip daddr . th dport != @seen4 add @seen4 { meta l4proto . ip daddr . th dport } log prefix "{{LogPrefix}}" level info
+                meta l4proto { tcp, udp } meta l4proto . ip6 daddr . th dport != @seen6 add @seen6 { meta l4proto . ip6 daddr . th dport } log prefix "{{LogPrefix}}" level info
+                {{judged}}
+              }
+            }
+            """);
+    }
+
+    private static string Elements(EgressPolicy policy, AddressFamily family)
+    {
+        var networks = policy.Networks.Where(n => n.BaseAddress.AddressFamily == family).Select(n => n.ToString()).ToList();
+        return networks.Count == 0 ? "" : $"elements = {{ {string.Join(", ", networks)} }}";
+    }
+}

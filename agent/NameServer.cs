@@ -1,0 +1,206 @@
+using System.Buffers.Binary;
+using System.Collections.Concurrent;
+using System.Net;
+using System.Net.Sockets;
+
+namespace Mayfly.Agent;
+
+/// <summary>
+/// The job's name server under an egress policy: hands questions on to the network's own, lets the addresses of permitted
+/// names through before it answers, and answers at once that others do not exist. It also remembers which address has which
+/// name, for people.
+/// </summary>
+internal sealed class NameServer : IDisposable
+{
+    /// <summary>Any address of the loopback that nothing else uses; systemd-resolved has 127.0.0.53 and .54.</summary>
+    public const string Address = "127.0.0.153";
+
+    private const int Port = 53;
+
+    /// <summary>Questions under way. More wait in the socket's buffer, or are lost and asked again.</summary>
+    private const int MostAtOnce = 64;
+
+    private const int MostNames = 20_000;
+
+    /// <summary>A resolver's own patience is five seconds (resolv.conf(5)).</summary>
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(5);
+
+    private readonly EgressPolicy _policy;
+    private readonly IReadOnlyList<IPEndPoint> _above;
+    private readonly Func<IReadOnlyList<IPAddress>, Task> _letThrough;
+    private readonly Action<string> _denied;
+    private readonly TimeProvider _time;
+    private readonly Socket _datagrams;
+    private readonly Socket _streams;
+    private readonly SemaphoreSlim _room = new(MostAtOnce);
+    private readonly CancellationTokenSource _stop = new();
+    private readonly ConcurrentDictionary<IPAddress, string> _names = new();
+
+    /// <param name="above">The network's name servers, tried in order.</param>
+    /// <param name="letThrough">Called with a permitted name's addresses, before they are answered.</param>
+    /// <param name="denied">Called with a name that is not permitted.</param>
+    /// <exception cref="SocketException">The address is taken.</exception>
+    public NameServer(IPEndPoint at, EgressPolicy policy, IReadOnlyList<IPEndPoint> above, Func<IReadOnlyList<IPAddress>, Task> letThrough, Action<string> denied, TimeProvider time)
+    {
+        (_policy, _above, _letThrough, _denied, _time) = (policy, above, letThrough, denied, time);
+        _datagrams = new Socket(SocketType.Dgram, ProtocolType.Udp);
+        _streams = new Socket(SocketType.Stream, ProtocolType.Tcp);
+        _datagrams.Bind(at);
+        _streams.Bind(_datagrams.LocalEndPoint!);
+        _streams.Listen();
+    }
+
+    public IPEndPoint EndPoint => (IPEndPoint)_datagrams.LocalEndPoint!;
+
+    /// <summary>The network's name servers, from a resolv.conf(5).</summary>
+    public static IReadOnlyList<IPEndPoint> ReadAbove(IEnumerable<string> resolvConf) =>
+        [.. resolvConf.Select(line => line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries))
+            .Where(words => words is ["nameserver", _, ..]).Select(words => IPAddress.TryParse(words[1], out var address) ? new IPEndPoint(address, Port) : null).OfType<IPEndPoint>()];
+
+    public void Start()
+    {
+        _ = ServeDatagramsAsync();
+        _ = ServeStreamsAsync();
+    }
+
+    /// <summary>The name that was asked for when this address was answered.</summary>
+    public string? NameOf(IPAddress address) => _names.GetValueOrDefault(address);
+
+    public void Dispose()
+    {
+        _stop.Cancel();
+        _datagrams.Dispose();
+        _streams.Dispose();
+    }
+
+    private async Task ServeDatagramsAsync()
+    {
+        var buffer = new byte[DnsMessage.MostBytes];
+        var anyone = new IPEndPoint(IPAddress.Any, 0);
+        while (!_stop.IsCancellationRequested)
+        {
+            await _room.WaitAsync(_stop.Token);
+            var received = await _datagrams.ReceiveFromAsync(buffer, SocketFlags.None, anyone, _stop.Token);
+            _ = AnswerDatagramAsync(buffer[..received.ReceivedBytes], received.RemoteEndPoint);
+        }
+    }
+
+    private async Task AnswerDatagramAsync(byte[] query, EndPoint from)
+    {
+        try
+        {
+            if (await AnswerAsync(query, SocketType.Dgram) is { } answer)
+                await _datagrams.SendToAsync(answer, SocketFlags.None, from, _stop.Token);
+        }
+        catch (Exception e) when (e is SocketException or OperationCanceledException)
+        {
+            // who asked has gone, or asks again
+        }
+        finally
+        {
+            _room.Release();
+        }
+    }
+
+    private async Task ServeStreamsAsync()
+    {
+        while (!_stop.IsCancellationRequested)
+        {
+            await _room.WaitAsync(_stop.Token);
+            _ = AnswerStreamAsync(await _streams.AcceptAsync(_stop.Token));
+        }
+    }
+
+    /// <summary>One question a connection, as resolvers that fall back to TCP ask.</summary>
+    private async Task AnswerStreamAsync(Socket client)
+    {
+        try
+        {
+            using var limit = new CancellationTokenSource(Limit * 2, _time);
+            await using var stream = new NetworkStream(client, ownsSocket: true);
+            if (await AnswerAsync(await ReadMessageAsync(stream, limit.Token), SocketType.Stream) is { } answer)
+                await WriteMessageAsync(stream, answer, limit.Token);
+        }
+        catch (Exception e) when (e is IOException or SocketException or OperationCanceledException)
+        {
+            // who asked has gone, or asks again
+        }
+        finally
+        {
+            _room.Release();
+        }
+    }
+
+    /// <summary>The answer, or null for what is no question or got none.</summary>
+    private async Task<byte[]?> AnswerAsync(byte[] query, SocketType by)
+    {
+        if (DnsMessage.NameAsked(query) is not { } name)
+            return null;
+        if (!_policy.Permits(name))
+        {
+            _denied(name);
+            return DnsMessage.NoSuchName(query);
+        }
+
+        foreach (var server in _above)
+        {
+            if (await AskAsync(server, query, by) is not { } answer)
+                continue;
+            var addresses = DnsMessage.AddressesIn(answer);
+            foreach (var address in addresses.TakeWhile(_ => _names.Count < MostNames))
+                _names[address] = name;
+            await _letThrough(addresses);
+            return answer;
+        }
+
+        return null;
+    }
+
+    private async Task<byte[]?> AskAsync(IPEndPoint server, byte[] query, SocketType by)
+    {
+        using var limit = new CancellationTokenSource(Limit, _time);
+        using var socket = new Socket(server.AddressFamily, by, by == SocketType.Dgram ? ProtocolType.Udp : ProtocolType.Tcp);
+        try
+        {
+            MarkedSocket.Set(socket);
+            await socket.ConnectAsync(server, limit.Token);
+            byte[] answer;
+            if (by == SocketType.Dgram)
+            {
+                await socket.SendAsync(query, SocketFlags.None, limit.Token);
+                var buffer = new byte[DnsMessage.MostBytes];
+                answer = buffer[..await socket.ReceiveAsync(buffer, SocketFlags.None, limit.Token)];
+            }
+            else
+            {
+                await using var stream = new NetworkStream(socket);
+                await WriteMessageAsync(stream, query, limit.Token);
+                answer = await ReadMessageAsync(stream, limit.Token);
+            }
+
+            // The identification is the question's own.
+            return answer.Length >= 2 && answer.AsSpan(0, 2).SequenceEqual(query.AsSpan(0, 2)) ? answer : null;
+        }
+        catch (Exception e) when (e is SocketException or IOException or OperationCanceledException)
+        {
+            return null; // the next one may answer
+        }
+    }
+
+    private static async Task<byte[]> ReadMessageAsync(Stream stream, CancellationToken cancel)
+    {
+        var length = new byte[2];
+        await stream.ReadExactlyAsync(length, cancel);
+        var message = new byte[BinaryPrimitives.ReadUInt16BigEndian(length)];
+        await stream.ReadExactlyAsync(message, cancel);
+        return message;
+    }
+
+    private static async Task WriteMessageAsync(Stream stream, byte[] message, CancellationToken cancel)
+    {
+        var framed = new byte[message.Length + 2];
+        BinaryPrimitives.WriteUInt16BigEndian(framed, (ushort)message.Length);
+        message.CopyTo(framed, 2);
+        await stream.WriteAsync(framed, cancel);
+    }
+}
