@@ -43,8 +43,8 @@ internal sealed class NameServer : IDisposable
     public NameServer(IPEndPoint at, EgressPolicy policy, IReadOnlyList<IPEndPoint> above, Func<IReadOnlyList<IPAddress>, Task> letThrough, Action<string> denied, TimeProvider time)
     {
         (_policy, _above, _letThrough, _denied, _time) = (policy, above, letThrough, denied, time);
-        _datagrams = new Socket(SocketType.Dgram, ProtocolType.Udp);
-        _streams = new Socket(SocketType.Stream, ProtocolType.Tcp);
+        _datagrams = new Socket(at.AddressFamily, SocketType.Dgram, ProtocolType.Udp);
+        _streams = new Socket(at.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
         _datagrams.Bind(at);
         _streams.Bind(_datagrams.LocalEndPoint!);
         _streams.Listen();

@@ -1,0 +1,90 @@
+using System.Net;
+using Mayfly.Contract;
+using Xunit;
+
+namespace Mayfly.Agent.Tests;
+
+public sealed class EgressTests
+{
+    [Theory]
+    [InlineData("github.com", true)]
+    [InlineData("api.github.com", false)]
+    [InlineData("a.example.org", true)]
+    [InlineData("b.a.example.org", true)]
+    [InlineData("example.org", false)]
+    [InlineData("badexample.org", false)]
+    public void A_name_is_permitted_by_itself_and_a_pattern_permits_all_below(string name, bool permitted) =>
+        Assert.Equal(permitted, Policy("allow", "*.example.org", "GitHub.com # the service", "").Permits(name));
+
+    [Fact]
+    public void Names_and_networks_are_told_apart()
+    {
+        var policy = Policy("allow", "10.0.0.0/8 2001:db8::/32 192.0.2.7 ghcr.io");
+
+        Assert.Equal(["ghcr.io"], policy.Names);
+        Assert.Equal(["10.0.0.0/8", "2001:db8::/32", "192.0.2.7/32"], policy.Networks.Select(n => n.ToString()));
+    }
+
+    [Theory]
+    [InlineData("10.0.0.0/33")]
+    [InlineData("10.0.0.256")]
+    [InlineData("https://github.com")]
+    [InlineData("*github.com")]
+    [InlineData("a..b")]
+    [InlineData("github.com;drop")]
+    public void An_entry_that_is_neither_is_refused_by_name(string entry)
+    {
+        var e = Assert.Throws<FormatException>(() => Policy("allow", entry));
+
+        Assert.Contains($"'{entry}'", e.Message, StringComparison.Ordinal);
+        Assert.Contains(Tags.EgressAllow, e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_bad_line_of_the_images_list_is_refused_by_its_number()
+    {
+        var e = Assert.Throws<FormatException>(() => EgressPolicy.From(Settings("audit", ""), ["# names", "", "no/name"]));
+
+        Assert.Contains($"{EgressPolicy.ImageList}, line 3", e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_images_own_list_can_be_read()
+    {
+        var lines = File.ReadLines(Path.Combine(BootDocumentTests.FindRepository(), "packer/rootfs", EgressPolicy.ImageList.TrimStart('/')));
+
+        Assert.True(EgressPolicy.From(Settings("allow", ""), lines).Permits("github.com"));
+    }
+
+    [Fact]
+    public void Without_a_policy_there_are_no_rules() => Assert.Equal("", EgressRules.For(Policy("open", ""), sudo: true));
+
+    [Fact]
+    public void Only_an_allow_list_refuses()
+    {
+        Assert.Contains("reject", EgressRules.For(Policy("allow", "10.0.0.0/8"), sudo: false), StringComparison.Ordinal);
+        Assert.Contains("elements = { 10.0.0.0/8 }", EgressRules.For(Policy("allow", "10.0.0.0/8"), sudo: false), StringComparison.Ordinal);
+        Assert.DoesNotContain("reject", EgressRules.For(Policy("audit", "10.0.0.0/8"), sudo: false), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void With_sudo_every_user_is_judged()
+    {
+        Assert.Contains($"meta skuid != {RunnerUser.Id} accept", EgressRules.For(Policy("allow", ""), sudo: false), StringComparison.Ordinal);
+        Assert.DoesNotContain("skuid", EgressRules.For(Policy("allow", ""), sudo: true), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_kernels_line_tells_the_destination()
+    {
+        var seen = Egress.Parse("6,812,15020113,-;mayfly-egress IN= OUT=ens5 SRC=10.0.0.5 DST=140.82.121.4 LEN=60 TTL=64 ID=1 DF PROTO=TCP SPT=40244 DPT=443 WINDOW=64240 SYN URGP=0\n");
+
+        Assert.Equal(("tcp", IPAddress.Parse("140.82.121.4"), "443"), seen);
+        Assert.Null(Egress.Parse("6,813,15020114,-;eth0: link up DST=1.1.1.1\n"));
+    }
+
+    private static EgressPolicy Policy(string mode, string allow, params string[] imageList) => EgressPolicy.From(Settings(mode, allow), imageList);
+
+    private static LaunchSettings Settings(string mode, string allow) =>
+        LaunchSettings.From(new Dictionary<string, string> { [Tags.Egress] = mode, [Tags.EgressAllow] = allow });
+}
