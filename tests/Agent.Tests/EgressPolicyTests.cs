@@ -4,7 +4,7 @@ using Xunit;
 
 namespace Mayfly.Agent.Tests;
 
-public sealed class EgressTests
+public sealed class EgressPolicyTests
 {
     [Theory]
     [InlineData("github.com", true)]

@@ -9,7 +9,7 @@ using Xunit;
 namespace Mayfly.Light.Tests;
 
 /// <summary>An allow list by name, with a name server and two web servers in the lab's network.</summary>
-public sealed class EgressTests(LightBed bed)
+public sealed class AllowListTests(LightBed bed)
 {
     private static readonly IPAddress Listed = IPAddress.Parse("10.99.0.2");
     private static readonly IPAddress Unlisted = IPAddress.Parse("10.99.0.3");
