@@ -91,8 +91,12 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         // 6. Take the configuration and delete it at its source.
         using var config = await ProveAsync(Step.TakeConfig, async () =>
         {
-            using var connection = AwsConnection.To("ssm", me.Region, new InstanceRole(imds, time).KeysAsync, TimeSpan.FromSeconds(10), time);
-            return await JitConfig.TakeAsync(new SsmClient(connection), me.InstanceId, narration, time, stop);
+            var isParameter = me.Settings.Config == ConfigSource.Ssm;
+            using var connection = AwsConnection.To(isParameter ? "ssm" : "ec2", me.Region, new InstanceRole(imds, time).KeysAsync, TimeSpan.FromSeconds(10), time);
+            IConfigSource source = isParameter
+                ? new ParameterSource(new SsmClient(connection), me.InstanceId)
+                : new TagSource(imds, new Ec2Client(connection), me.InstanceId);
+            return await JitConfig.TakeAsync(source, narration, time, stop);
         });
 
         // 7. Close the door.

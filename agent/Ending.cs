@@ -92,6 +92,9 @@ internal sealed record Ending(string Name, Step Step, string Detail)
             _ => "config-malformed",
         }, Step.TakeConfig, why);
 
+    /// <summary>The source did not give it up, for as long as that was worth asking.</summary>
+    public static Ending ConfigNotTaken(ConfigTrouble trouble, string why) => new(trouble.Ending, Step.TakeConfig, why);
+
     public static Ending ConfigNotDeleted(string why) => new("config-not-deleted", Step.TakeConfig, why);
 
     private static string NameOfUnproved(Step step) => step.Number switch

@@ -8,8 +8,6 @@ namespace Mayfly.Agent;
 /// <summary>Who this machine is and what its launch asked for.</summary>
 internal sealed record Identity(string InstanceId, string Region, string InstanceType, string ImageId, string AvailabilityZone, LaunchSettings Settings)
 {
-    private const string TagsPath = "latest/meta-data/tags/instance";
-
     /// <summary>Reads the identity document and the tags that are ours, in two rounds of requests: document and list of
     /// tags, then the tags' values.</summary>
     /// <exception cref="EndingException">Missing or unusable: names the field or tag and its value.</exception>
@@ -25,10 +23,9 @@ internal sealed record Identity(string InstanceId, string Region, string Instanc
 
     private static async Task<Dictionary<string, string>> ReadTagsAsync(Imds imds, CancellationToken cancel)
     {
-        // 404 where the launch template does not put tags into metadata.
-        var present = (await imds.GetAsync(TagsPath, cancel))?.Split('\n') ?? [];
+        var present = await imds.TagKeysAsync(cancel);
         var ours = LaunchSettings.Keys.Where(present.Contains).ToList();
-        var values = await Task.WhenAll(ours.Select(key => imds.GetAsync($"{TagsPath}/{key}", cancel)));
+        var values = await Task.WhenAll(ours.Select(key => imds.GetAsync(Imds.TagPath(key), cancel)));
         var tags = new Dictionary<string, string>();
         for (var i = 0; i < ours.Count; i++)
         {

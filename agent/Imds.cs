@@ -12,6 +12,7 @@ namespace Mayfly.Agent;
 internal sealed class Imds(HttpClient http, TimeProvider time)
 {
     private const string TokenHeader = "X-aws-ec2-metadata-token";
+    private const string TagsPath = "latest/meta-data/tags/instance";
     private const string LifetimeHeader = "X-aws-ec2-metadata-token-ttl-seconds";
     private static readonly TimeSpan TokenLifetime = TimeSpan.FromSeconds(21600); // the longest allowed
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(100);
@@ -69,7 +70,18 @@ internal sealed class Imds(HttpClient http, TimeProvider time)
 
     /// <summary>A path's text, or null where there is none (404). Paths may be read in parallel.</summary>
     /// <exception cref="HttpRequestException">Refused, or unreachable or out of order at every try; names the path.</exception>
-    public async Task<string?> GetAsync(string path, CancellationToken cancel)
+    public async Task<string?> GetAsync(string path, CancellationToken cancel) =>
+        await GetBytesAsync(path, cancel) is { } bytes ? Encoding.UTF8.GetString(bytes) : null;
+
+    /// <summary>Keys of the instance's tags; none where the launch template does not put tags into metadata.</summary>
+    public async Task<IReadOnlyCollection<string>> TagKeysAsync(CancellationToken cancel) =>
+        (await GetAsync(TagsPath, cancel))?.Split('\n', StringSplitOptions.RemoveEmptyEntries) ?? [];
+
+    /// <summary>Where a tag's value stands.</summary>
+    public static string TagPath(string key) => $"{TagsPath}/{key}";
+
+    /// <summary>As <see cref="GetAsync"/>, for what must not become a string; whoever gets a secret zeroes it.</summary>
+    public async Task<byte[]?> GetBytesAsync(string path, CancellationToken cancel)
     {
         for (var attempt = 1; ; attempt++)
         {
@@ -81,7 +93,7 @@ internal sealed class Imds(HttpClient http, TimeProvider time)
                 if (response.StatusCode == HttpStatusCode.NotFound)
                     return null;
                 if (response.IsSuccessStatusCode)
-                    return await ReadTextAsync(response, cancel);
+                    return await ReadAsync(response, cancel);
                 if (response.StatusCode == HttpStatusCode.Unauthorized)
                     _token = null; // ended early, as when an instance was moved: the next try gets another
                 else if (!IsPassing(response.StatusCode))
@@ -111,13 +123,13 @@ internal sealed class Imds(HttpClient http, TimeProvider time)
         using var response = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel);
         if (!response.IsSuccessStatusCode)
             throw Refused("latest/api/token", response.StatusCode);
-        token = await ReadTextAsync(response, cancel);
+        token = Encoding.UTF8.GetString(await ReadAsync(response, cancel));
         _renewAt = time.GetUtcNow() + TokenLifetime / 2;
         return _token = token;
     }
 
-    private async Task<string> ReadTextAsync(HttpResponseMessage response, CancellationToken cancel) =>
-        Encoding.UTF8.GetString(await WipedConnections.ReadAsync(response, MostBytes, http.Timeout, cancel));
+    private Task<byte[]> ReadAsync(HttpResponseMessage response, CancellationToken cancel) =>
+        WipedConnections.ReadAsync(response, MostBytes, http.Timeout, cancel);
 
     /// <summary>Throttled, or at fault itself.</summary>
     private static bool IsPassing(HttpStatusCode status) => status == HttpStatusCode.TooManyRequests || (int)status >= 500;

@@ -9,24 +9,33 @@ namespace Mayfly.Agent;
 /// </summary>
 internal sealed class JitConfig : IDisposable
 {
-    /// <summary>The controller stores the parameter within a second or two of the launch, long before a machine has
-    /// booted; a controller that restarts in between needs a little longer.</summary>
-    private static readonly TimeSpan WaitForParameter = TimeSpan.FromSeconds(90);
+    /// <summary>The controller stores it within a second or two of the launch, long before a machine has booted; a controller
+    /// that restarts in between needs a little longer.</summary>
+    private static readonly TimeSpan TakeLimit = TimeSpan.FromSeconds(90);
 
-    private static readonly TimeSpan Pause = TimeSpan.FromSeconds(1);
+    /// <summary>For deleting and confirming. SSM carries out five DeleteParameter a second in an account, so 200 machines that
+    /// boot at once need 40 s; its reads and the metadata service's tags lag behind a deletion by seconds.</summary>
+    private static readonly TimeSpan DeleteLimit = TimeSpan.FromSeconds(45);
+
+    /// <summary>Between two looks: 0.25 s, doubled up to 2 s. What is only a moment late costs little time, and sixty
+    /// machines that wait for a controller at once stay below SSM's 40 reads a second. A call has tries of its own within
+    /// (<see cref="AwsConnection"/>), with jitter, against a passing throttle.</summary>
+    private static readonly TimeSpan FirstPause = TimeSpan.FromSeconds(0.25);
+
+    private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(2);
 
     private JitConfig(RunnerFiles files) => Files = files;
 
     public RunnerFiles Files { get; }
 
-    public static async Task<JitConfig> TakeAsync(SsmClient ssm, string instanceId, Narration narration, TimeProvider time, CancellationToken cancel)
+    /// <exception cref="EndingException">No job may run; says which way it failed.</exception>
+    public static async Task<JitConfig> TakeAsync(IConfigSource source, Narration narration, TimeProvider time, CancellationToken cancel)
     {
-        var name = ConfigParameter.NameFor(instanceId);
-        using var envelope = await WaitAndReadAsync(ssm, name, time, cancel);
-        narration.Reached(Step.TakeConfig, Milestone.ConfigTaken, name);
+        using var envelope = await ReadAsync(source, time, cancel);
+        narration.Reached(Step.TakeConfig, Milestone.ConfigTaken, source.Name);
 
-        await DeleteAsync(ssm, name, cancel);
-        narration.Reached(Step.TakeConfig, Milestone.ConfigDeleted, $"{name}, and no longer readable");
+        await DeleteAsync(source, time, cancel);
+        narration.Reached(Step.TakeConfig, Milestone.ConfigDeleted, $"{source.Name}, and no longer readable");
 
         // Only now: an envelope that cannot be used is deleted all the same.
         try
@@ -35,70 +44,67 @@ internal sealed class JitConfig : IDisposable
         }
         catch (EnvelopeException e)
         {
-            throw new EndingException(Ending.ConfigUnusable(e.Fault, $"{name}: {e.Message}"), e);
+            throw new EndingException(Ending.ConfigUnusable(e.Fault, $"{source.Name}: {e.Message}"), e);
         }
     }
 
     public void Dispose() => Files.Dispose();
 
-    private static async Task<Secret> WaitAndReadAsync(SsmClient ssm, string name, TimeProvider time, CancellationToken cancel)
+    private static async Task<Secret> ReadAsync(IConfigSource source, TimeProvider time, CancellationToken cancel)
     {
         var start = time.GetTimestamp();
-        while (true)
+        for (var pause = FirstPause; ; pause = Longer(pause))
         {
+            ConfigTrouble trouble;
             try
             {
-                return await ssm.GetDecryptedAsync(name, cancel);
+                if (await source.ReadAsync(cancel) is { } envelope)
+                    return envelope;
+                trouble = ConfigTrouble.Absent;
             }
-            catch (AwsException e) when ((IsGone(e) || e.IsThrottling || e.IsServerFault) && time.GetElapsedTime(start) < WaitForParameter)
+            catch (Exception e) when (ConfigTrouble.Of(e) is { } known)
             {
-                // Not there yet, or many machines ask at once: both pass.
-                await Task.Delay(Pause, time, cancel);
+                trouble = known;
             }
-            catch (AwsException e) when (IsGone(e))
+            catch (Exception e) when (e is AwsException or InvalidDataException or RoleException)
             {
-                throw new EndingException(Ending.ConfigUnusable(EnvelopeFault.Absent,
-                    $"{name} could not be read for {WaitForParameter.TotalSeconds:F0} s ({e.Code}); look at the controller's log for this instance, and at the role's policy"), e);
+                throw new EndingException(Ending.NotProved(Step.TakeConfig, $"{source.Name}: {e.Message}"), e);
             }
-            catch (Exception e) when (e is AwsException or HttpRequestException or TimeoutException)
-            {
-                throw new EndingException(Ending.NotProved(Step.TakeConfig, $"{name}: {e.Message}"), e);
-            }
+
+            var passed = time.GetElapsedTime(start);
+            if (passed >= TakeLimit || passed >= trouble.Patience)
+                throw new EndingException(Ending.ConfigNotTaken(trouble, $"{source.Name}, for {passed.TotalSeconds:F0} s: {trouble.Why}"));
+            await Task.Delay(pause, time, cancel);
         }
     }
 
-    private static async Task DeleteAsync(SsmClient ssm, string name, CancellationToken cancel)
+    private static async Task DeleteAsync(IConfigSource source, TimeProvider time, CancellationToken cancel)
     {
-        try
+        var start = time.GetTimestamp();
+        var deleted = false;
+        for (var pause = FirstPause; ; pause = Longer(pause))
         {
-            await ssm.DeleteAsync(name, cancel);
-        }
-        catch (AwsException e) when (IsGone(e))
-        {
-            // An earlier try deleted it and its answer was lost, or deleting is not allowed: the read below tells.
-        }
-        catch (Exception e) when (e is AwsException or HttpRequestException or TimeoutException)
-        {
-            throw new EndingException(Ending.ConfigNotDeleted($"{name}: {e.Message}"), e);
-        }
+            string why;
+            try
+            {
+                if (!deleted)
+                    await source.DeleteAsync(cancel);
+                deleted = true;
+                if (await source.IsGoneAsync(cancel))
+                    return;
+                why = "it can still be read after its deletion";
+            }
+            catch (Exception e) when (e is AwsException or HttpRequestException or TimeoutException or RoleException)
+            {
+                why = deleted ? $"its deletion could not be confirmed: {e.Message}" : $"it could not be deleted: {e.Message}";
+            }
 
-        try
-        {
-            using var still = await ssm.GetDecryptedAsync(name, cancel);
+            var passed = time.GetElapsedTime(start);
+            if (passed >= DeleteLimit)
+                throw new EndingException(Ending.ConfigNotDeleted($"{source.Name}, for {passed.TotalSeconds:F0} s: {why}"));
+            await Task.Delay(pause, time, cancel);
         }
-        catch (AwsException e) when (IsGone(e))
-        {
-            return;
-        }
-        catch (Exception e) when (e is AwsException or HttpRequestException or TimeoutException)
-        {
-            throw new EndingException(Ending.ConfigNotDeleted($"{name}: its deletion could not be confirmed: {e.Message}"), e);
-        }
-
-        throw new EndingException(Ending.ConfigNotDeleted($"{name} can still be read after its deletion"));
     }
 
-    /// <summary>A policy that asks for a tag on the parameter answers AccessDenied for one that is not there: of it no
-    /// tag is left, or not yet any, to match.</summary>
-    private static bool IsGone(AwsException e) => e.Code is "ParameterNotFound" or "AccessDeniedException";
+    private static TimeSpan Longer(TimeSpan pause) => 2 * pause < LongestPause ? 2 * pause : LongestPause;
 }

@@ -25,6 +25,11 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
     /// <summary>Undoing has its own end: it also happens while the controller is asked to stop.</summary>
     private static readonly TimeSpan UndoLimit = TimeSpan.FromSeconds(20);
 
+    /// <summary>Tries to tag an instance, a second apart: for seconds after a launch not all of EC2 knows it.</summary>
+    private const int TagTries = 10;
+
+    private static readonly TimeSpan TagPause = TimeSpan.FromSeconds(1);
+
     /// <param name="before">What the store knows of this launch.</param>
     /// <returns>The instance's id.</returns>
     /// <exception cref="LaunchRefusedException">It would fail every time.</exception>
@@ -69,9 +74,9 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
     /// <returns>True if that machine has its configuration, or had it; false if it is gone.</returns>
     private async Task<bool> SettleAsync(WorkflowJob job, LaunchState state, string instance, CancellationToken cancel)
     {
-        // Without a parameter, either the agent has taken it or it was never stored. A job that waits no longer was taken
+        // Without a configuration at its source, either the agent has taken it or it was never stored. A job that waits no longer was taken
         // by the machine, as far as anyone can tell; one that waits is given a new machine, for this runner is deleted first.
-        if (state == LaunchState.Storing && (await ssm.ExistsAsync(ConfigParameter.NameFor(instance), cancel) || !await github.IsQueuedAsync(job, cancel)))
+        if (state == LaunchState.Storing && (await IsStoredAsync(instance, cancel) || !await github.IsQueuedAsync(job, cancel)))
             return true;
         return !await UndoAsync(job, instance);
     }
@@ -101,7 +106,7 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
                 new Dictionary<string, string>
                 {
                     [Tags.Launch] = LaunchTag(job),
-                    [Tags.Config] = "ssm",
+                    [Tags.Config] = settings.ConfigInTags ? "tags" : "ssm",
                     [Tags.IdleTimeout] = settings.IdleTimeout.TotalSeconds.ToString(CultureInfo.InvariantCulture),
                     [Tags.JobTimeout] = settings.JobTimeout.TotalSeconds.ToString(CultureInfo.InvariantCulture),
                 }), cancel);
@@ -135,6 +140,12 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
 
     private async Task StoreAsync(string instance, string envelope, CancellationToken cancel)
     {
+        if (settings.ConfigInTags)
+        {
+            await TagAsync(instance, ConfigTags.Split(envelope), cancel);
+            return;
+        }
+
         var name = ConfigParameter.NameFor(instance);
         var tags = new Dictionary<string, string> { [ConfigParameter.InstanceTag] = account.InstanceArn(instance) };
         try
@@ -146,6 +157,26 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
             // Ours: nothing was stored for this machine before this call, whose first try was carried out and its answer lost.
         }
     }
+
+    private async Task TagAsync(string instance, IReadOnlyDictionary<string, string> tags, CancellationToken cancel)
+    {
+        for (var attempt = 1; ; attempt++)
+        {
+            try
+            {
+                await ec2.CreateTagsAsync(instance, tags, cancel);
+                return;
+            }
+            catch (AwsException e) when (e.Code == "InvalidInstanceID.NotFound" && attempt < TagTries)
+            {
+                await Task.Delay(TagPause, TimeProvider.System, cancel);
+            }
+        }
+    }
+
+    private async Task<bool> IsStoredAsync(string instance, CancellationToken cancel) => settings.ConfigInTags
+        ? (await ec2.DescribeTaggedAsync(ConfigTags.CountKey, cancel)).Any(i => i.InstanceId == instance)
+        : await ssm.ExistsAsync(ConfigParameter.NameFor(instance), cancel);
 
     /// <summary>Takes back what was made. The runner goes first: once it is gone, no job can begin on the machine.</summary>
     /// <returns>False if a job runs on the machine already: then nothing was taken back.</returns>
@@ -159,6 +190,8 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
         if (instance is null)
             return true;
         await IgnoreAsync(() => ec2.TerminateAsync(instance, limit.Token), "InvalidInstanceID.NotFound");
+        if (settings.ConfigInTags) // EC2 shows a terminated instance's tags for an hour
+            await IgnoreAsync(() => ec2.DeleteTagsAsync(instance, ConfigTags.Keys, limit.Token), "InvalidInstanceID.NotFound");
         await IgnoreAsync(() => ssm.DeleteAsync(ConfigParameter.NameFor(instance), limit.Token), "ParameterNotFound");
         store.Undone(job.Repository, job.Key);
         return true;
@@ -186,7 +219,7 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
     /// Capacity and throttling pass. https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html</summary>
     private static bool IsFinal(string code) => code is "VcpuLimitExceeded" or "InstanceLimitExceeded" or "VolumeLimitExceeded" or "MaxIOPSLimitExceeded"
         or "UnauthorizedOperation" or "AuthFailure" or "AccessDeniedException" or "InvalidParameterValue" or "MissingParameter" or "UnknownParameter"
-        or "ParameterLimitExceeded" or "ValidationException"
+        or "ParameterLimitExceeded" or "ValidationException" or "TagLimitExceeded"
         || code.StartsWith("InvalidLaunchTemplate", StringComparison.Ordinal) || code.StartsWith("InvalidAMI", StringComparison.Ordinal);
 
     /// <summary>A tag's value holds at most 256 characters.</summary>

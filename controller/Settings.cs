@@ -33,6 +33,9 @@ internal sealed record Settings
 
     public required string Region { get; init; }
 
+    /// <summary>Whether configurations travel by instance tags, the weaker way, instead of SSM parameters.</summary>
+    public required bool ConfigInTags { get; init; }
+
     public required string Database { get; init; }
 
     /// <summary>The label that a job must bear for a machine to be launched.</summary>
@@ -75,6 +78,12 @@ internal sealed record Settings
             Region = Environment.GetEnvironmentVariable("AWS_REGION") is { Length: > 0 } region
                 ? region
                 : throw new SettingsException("AWS_REGION is not set; set it to the region that the launch template is in"),
+            ConfigInTags = Text("Config", "ssm") switch
+            {
+                "ssm" => false,
+                "tags" => true,
+                var other => throw Wrong("Config", other, "ssm or tags"),
+            },
             Database = Text("Database", "/var/lib/mayfly/controller.db"),
             IdleTimeout = TimeSpan.FromSeconds(Number("IdleTimeout", 300, 1, 86_400)),
             JobTimeout = TimeSpan.FromSeconds(Number("JobTimeout", 21_600, 1, 432_000)),

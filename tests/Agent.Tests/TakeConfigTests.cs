@@ -18,6 +18,7 @@ public sealed class TakeConfigTests : IAsyncLifetime
     private readonly HurriedTime _time = new();
     private Lab.Lab _lab = null!;
     private Instance _instance = null!;
+    private AwsKeys _keys = null!;
     private AwsConnection _connection = null!;
 
     public async ValueTask InitializeAsync()
@@ -30,8 +31,9 @@ public sealed class TakeConfigTests : IAsyncLifetime
         }));
         _instance = _lab.Fleet.Instances.Single();
         var role = _lab.Keys.IssueTemporary(new Principal("AROA", $"arn:aws:sts::1:assumed-role/mayfly-runner/{_instance.Id}", _instance.Arn), DateTimeOffset.MaxValue);
+        _keys = new AwsKeys(role.Id, role.Secret, role.SessionToken);
         Environment.SetEnvironmentVariable("AWS_ENDPOINT_URL_SSM", _lab.AwsAddress.AbsoluteUri);
-        _connection = AwsConnection.To("ssm", _lab.Options.Region, new AwsKeys(role.Id, role.Secret, role.SessionToken), TimeSpan.FromSeconds(10), _time);
+        _connection = AwsConnection.To("ssm", _lab.Options.Region, _keys, TimeSpan.FromSeconds(10), _time);
     }
 
     public async ValueTask DisposeAsync()
@@ -69,14 +71,62 @@ public sealed class TakeConfigTests : IAsyncLifetime
 
     [Fact]
     public async Task A_configuration_that_never_comes_ends_the_machine_and_says_where_to_look() =>
+        Assert.Contains("the controller has stored nothing for this instance", await EndsAsync("config-access-denied"), StringComparison.Ordinal);
+
+    [Fact]
+    public async Task A_parameter_that_the_role_may_see_and_that_is_not_there_is_absent()
+    {
+        Refuse("GetParameter", new AwsFault("ParameterNotFound", ""));
+
         Assert.Contains("look at the controller's log", await EndsAsync("config-absent"), StringComparison.Ordinal);
+    }
+
+    /// <summary>Code and words as SSM answers them, and what becomes of them.</summary>
+    [Theory]
+    [InlineData("ThrottlingException", "Rate exceeded", 400, "config-throttled", 90)]
+    [InlineData("TooManyRequestsException", "", 429, "config-throttled", 90)]
+    [InlineData("KMSThrottlingException", "", 400, "config-throttled", 90)]
+    [InlineData("InvalidKeyId", "The key is disabled", 400, "config-kms-refused", 10)]
+    [InlineData("KMSAccessDeniedException", "", 400, "config-kms-refused", 10)]
+    [InlineData("KMSDisabledException", "", 400, "config-kms-refused", 10)]
+    [InlineData("AccessDeniedException", "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to access.", 400, "config-kms-refused", 10)]
+    [InlineData("AccessDeniedException", "User: me is not authorized to perform: kms:Decrypt on resource: key", 400, "config-kms-refused", 10)]
+    [InlineData("AccessDeniedException", "User: me is not authorized to perform: ssm:GetParameter", 400, "config-access-denied", 90)]
+    [InlineData("InternalServerError", "", 500, "config-server-fault", 90)]
+    [InlineData("ServiceUnavailable", "", 503, "config-server-fault", 90)]
+    [InlineData("ValidationException", "", 400, "config-not-taken", 0)]
+    public async Task Whatever_lasts_has_an_ending_of_its_own_and_is_asked_again_only_where_that_helps(string code, string message, int status, string ending, int seconds)
+    {
+        await StoreAsync(Packed());
+        Refuse("GetParameter", new AwsFault(code, message, status));
+        var start = _time.GetTimestamp();
+
+        Assert.Contains(code, await EndsAsync(ending), StringComparison.Ordinal);
+
+        // The last look begins before the limit, with up to 6 s of a call's own tries.
+        Assert.InRange(_time.GetElapsedTime(start).TotalSeconds, seconds, seconds + 10);
+        Assert.Single(_lab.Ssm.Parameters);
+    }
+
+    [Fact]
+    public async Task A_service_that_cannot_be_reached_is_told_apart()
+    {
+        using var free = new System.Net.Sockets.TcpListener(System.Net.IPAddress.Loopback, 0);
+        free.Start();
+        Environment.SetEnvironmentVariable("AWS_ENDPOINT_URL_SSM", $"http://{free.LocalEndpoint}/");
+        free.Stop();
+        _connection.Dispose();
+        _connection = AwsConnection.To("ssm", _lab.Options.Region, _keys, TimeSpan.FromSeconds(10), _time);
+
+        Assert.Contains("routes, DNS and endpoints", await EndsAsync("config-unreachable"), StringComparison.Ordinal);
+    }
 
     [Fact]
     public async Task Another_instances_configuration_is_out_of_reach()
     {
         await StoreAsync(Packed(), owner: _instance.Arn + "0");
 
-        await EndsAsync("config-absent");
+        await EndsAsync("config-access-denied");
 
         Assert.Single(_lab.Ssm.Parameters);
     }
@@ -123,6 +173,43 @@ public sealed class TakeConfigTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_value_that_is_still_answered_for_a_while_after_its_deletion_is_outlived()
+    {
+        await StoreAsync(Packed());
+        var left = 5;
+        _lab.Ssm.StillAnswers = () => left-- > 0;
+
+        using var config = await TakeAsync();
+
+        Assert.Equal([Milestone.ConfigTaken, Milestone.ConfigDeleted], Narrated());
+        Assert.True(left < 0);
+    }
+
+    [Fact]
+    public async Task A_value_that_never_ceases_to_be_answered_runs_no_job()
+    {
+        await StoreAsync(Packed());
+        _lab.Ssm.StillAnswers = () => true;
+
+        Assert.Contains("still be read after its deletion", await EndsAsync("config-not-deleted"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_key_that_is_refused_after_the_deletion_proves_nothing()
+    {
+        await StoreAsync(Packed());
+        var deleted = false;
+        _lab.Ssm.Disturb = (action, _) =>
+        {
+            if (deleted && action == "GetParameter")
+                throw new AwsFault("AccessDeniedException", "User: me is not authorized to perform: kms:Decrypt on resource: key");
+            deleted |= action == "DeleteParameter";
+        };
+
+        Assert.Contains("could not be confirmed", await EndsAsync("config-not-deleted"), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_passing_throttle_is_outlived()
     {
         await StoreAsync(Packed());
@@ -159,8 +246,14 @@ public sealed class TakeConfigTests : IAsyncLifetime
     private Task<JitConfig> TakeAsync()
     {
         var narration = new Narration(new ConsoleStream(_console), () => 1, []);
-        return JitConfig.TakeAsync(new SsmClient(_connection), _instance.Id, narration, _time, TestContext.Current.CancellationToken);
+        return JitConfig.TakeAsync(new ParameterSource(new SsmClient(_connection), _instance.Id), narration, _time, TestContext.Current.CancellationToken);
     }
+
+    private void Refuse(string action, AwsFault fault) => _lab.Ssm.Disturb = (asked, caller) =>
+    {
+        if (asked == action && caller.InstanceArn is not null)
+            throw fault;
+    };
 
     private async Task StoreAsync(string envelope, string? owner = null)
     {
@@ -171,14 +264,14 @@ public sealed class TakeConfigTests : IAsyncLifetime
 
     private IEnumerable<string?> Narrated() => _console.ToString().Split('\n').Select(ConsoleLine.ParseEvent).OfType<ConsoleEvent>().Select(e => e.Name);
 
-    private static string Packed()
+    internal static string Packed()
     {
         using var files = RunnerFiles.ParseJitConfig(Convert.ToBase64String(JsonSerializer.SerializeToUtf8Bytes(
             new JsonObject(RunnerFiles.Names.Select(n => KeyValuePair.Create<string, JsonNode?>(n, Convert.ToBase64String("{}"u8)))))));
         return Envelope.Pack(files);
     }
 
-    private sealed class ConsoleStream(StringWriter console) : MemoryStream
+    internal sealed class ConsoleStream(StringWriter console) : MemoryStream
     {
         public override void Write(byte[] buffer, int offset, int count) => console.Write(System.Text.Encoding.UTF8.GetString(buffer, offset, count));
 

@@ -26,10 +26,19 @@ public sealed partial class DocumentTests
     public void An_instance_may_reach_its_own_parameter_and_end_itself_and_nothing_else()
     {
         var statements = JsonNode.Parse(Read("controller/deploy/instance-policy.json"))!["Statement"]!.AsArray();
-        Assert.Equal(2, statements.Count);
+        Assert.Equal(3, statements.Count);
         Assert.Equal($"arn:*:ssm:*:*:parameter{ConfigParameter.Path}*", (string?)statements[0]!["Resource"]);
         Assert.Equal("${ec2:SourceInstanceARN}", (string?)statements[0]!["Condition"]!["StringEquals"]![$"aws:ResourceTag/{ConfigParameter.InstanceTag}"]);
-        Assert.Equal("${ec2:SourceInstanceARN}", (string?)statements[1]!["Condition"]!["StringEquals"]!["aws:ARN"]);
+        Assert.Equal(("ec2:DeleteTags", "${ec2:SourceInstanceARN}"), ((string?)statements[1]!["Action"], (string?)statements[1]!["Condition"]!["StringEquals"]!["aws:ARN"]));
+        AssertOnlyConfigTags(statements[1]!);
+        Assert.Equal(("ec2:TerminateInstances", "${ec2:SourceInstanceARN}"), ((string?)statements[2]!["Action"], (string?)statements[2]!["Condition"]!["StringEquals"]!["aws:ARN"]));
+    }
+
+    /// <summary>A condition on all keys also holds for none, and DeleteTags without keys deletes every tag: hence both.</summary>
+    private static void AssertOnlyConfigTags(JsonNode statement)
+    {
+        Assert.Equal($"{ConfigTags.Prefix}*", (string?)statement["Condition"]!["ForAllValues:StringLike"]!["aws:TagKeys"]);
+        Assert.Equal("false", (string?)statement["Condition"]!["Null"]!["aws:TagKeys"]);
     }
 
     [Fact]
@@ -39,6 +48,9 @@ public sealed partial class DocumentTests
         Assert.DoesNotContain("GetParameter", statements.ToJsonString(), StringComparison.Ordinal);
         var end = Assert.Single(statements, s => s!["Action"]!.ToJsonString().Contains("TerminateInstances", StringComparison.Ordinal))!;
         Assert.Equal("false", (string?)end["Condition"]!["Null"]![$"aws:ResourceTag/{Tags.Launch}"]);
+        var tags = Assert.Single(statements, s => s!["Action"]!.ToJsonString().Contains("DeleteTags", StringComparison.Ordinal))!;
+        AssertOnlyConfigTags(tags);
+        Assert.Equal("false", (string?)tags["Condition"]!["Null"]![$"aws:ResourceTag/{Tags.Launch}"]);
     }
 
     private static string Read(string path)

@@ -48,6 +48,7 @@ public sealed class SettingsTests : IDisposable
     [InlineData("GitHub:Installations", " , ")]
     [InlineData("GitHub:Repositories", "octo-repo")]
     [InlineData("GitHub:Repositories", "a/b/c")]
+    [InlineData("Config", "user-data")]
     [InlineData("IdleTimeout", "0")]
     [InlineData("JobTimeout", "432001")]
     [InlineData("MaxBody", "-1")]

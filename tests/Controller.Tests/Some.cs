@@ -13,7 +13,7 @@ internal static class Some
     public static Settings Settings(int maxBody = 1 << 20) => new()
     {
         GitHubApi = new Uri("http://127.0.0.1/"), AppId = 1_234_567, PrivateKeyFile = "", WebhookSecretFile = "", Installations = [87_654_321],
-        Repositories = ["octo-org/octo-repo", "other-org/*"], LaunchTemplate = "mayfly", InstanceTypes = [], Region = "eu-central-1", Database = "", Label = "mayfly",
+        Repositories = ["octo-org/octo-repo", "other-org/*"], LaunchTemplate = "mayfly", InstanceTypes = [], ConfigInTags = false, Region = "eu-central-1", Database = "", Label = "mayfly",
         RunnerGroup = 1, IdleTimeout = TimeSpan.FromMinutes(5), JobTimeout = TimeSpan.FromHours(6), LookEvery = TimeSpan.FromSeconds(30), MaxBody = maxBody,
     };
 

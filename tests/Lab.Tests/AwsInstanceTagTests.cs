@@ -25,7 +25,7 @@ public sealed class AwsInstanceTagTests
     }
 
     [Fact]
-    public async Task An_instances_role_may_end_itself_and_delete_its_own_tags_and_nothing_else()
+    public async Task An_instances_role_may_end_itself_and_delete_its_configurations_tags_and_nothing_else()
     {
         await using var lab = await StartAsync();
         var user = new AwsClient(lab);
@@ -35,14 +35,15 @@ public sealed class AwsInstanceTagTests
 
         foreach (var (action, parameters) in ((string, (string, string)[])[])[
             ("DescribeInstances", []), ("RunInstances", One), ("GetConsoleOutput", [("InstanceId", own.Id)]),
-            ("CreateTags", [("ResourceId.1", own.Id), ("Tag.1.Key", "k")]), ("DeleteTags", [("ResourceId.1", other), ("Tag.1.Key", "k")]),
+            ("CreateTags", [("ResourceId.1", own.Id), ("Tag.1.Key", "k")]), ("DeleteTags", [("ResourceId.1", other), ("Tag.1.Key", "mayfly:config-1")]),
+            ("DeleteTags", [("ResourceId.1", own.Id), ("Tag.1.Key", "mayfly:launch")]), ("DeleteTags", [("ResourceId.1", own.Id)]),
             ("TerminateInstances", [("InstanceId.1", other)]), ("TerminateInstances", [("InstanceId.1", own.Id), ("InstanceId.2", other)])])
         {
             var answer = await role.Ec2Async(action, parameters);
             Assert.Equal(("UnauthorizedOperation", HttpStatusCode.Forbidden), (answer.Code, answer.Status));
         }
 
-        Assert.Equal("", (await role.Ec2Async("DeleteTags", ("ResourceId.1", own.Id), ("Tag.1.Key", "k"))).Code);
+        Assert.Equal("", (await role.Ec2Async("DeleteTags", ("ResourceId.1", own.Id), ("Tag.1.Key", "mayfly:config-1"))).Code);
         Assert.Equal("", (await role.Ec2Async("TerminateInstances", ("InstanceId.1", own.Id))).Code);
         Assert.Equal("running", await StateAsync(user, other));
     }

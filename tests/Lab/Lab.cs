@@ -46,7 +46,7 @@ internal sealed class Lab : IAsyncDisposable
         Keys = new Keyring();
         Templates = new LaunchTemplates(options.Time);
         Fleet = new Fleet(options.Region, options.Account, Templates, new MachineFactory(i => options.Machine(this, i)), Journal, options.Time);
-        Ec2 = new Ec2Service(Templates, Fleet, options.Time);
+        Ec2 = new Ec2Service(Templates, Fleet, Journal, options.Time);
         Ssm = new SsmService(options.Region, options.Account, Journal, options.Time);
         User = Keys.IssueLasting(new Principal("AIDALAB", $"arn:aws:iam::{options.Account}:user/mayfly", null));
         Signatures = new SigV4(Keys, options.Region, options.Time);

@@ -6,11 +6,11 @@ namespace Mayfly.Lab.Ec2;
 
 /// <summary>EC2 in its query protocol: which action is asked for, and who may ask.
 /// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/</summary>
-internal sealed class Ec2Service(LaunchTemplates templates, Fleet fleet, TimeProvider time)
+internal sealed class Ec2Service(LaunchTemplates templates, Fleet fleet, Journal journal, TimeProvider time)
 {
     public static readonly XNamespace Space = "http://ec2.amazonaws.com/doc/2016-11-15/";
 
-    public InstanceQueries Queries { get; } = new(fleet, time);
+    public InstanceQueries Queries { get; } = new(fleet, journal, time);
 
     /// <summary>Called before each call; throws the fault that a test wants. Null by default.</summary>
     public Action<string, QueryInput>? Disturb { get; set; }
@@ -75,7 +75,7 @@ internal sealed class Ec2Service(LaunchTemplates templates, Fleet fleet, TimePro
     private static string Printable(string text) =>
         text.All(System.Xml.XmlConvert.IsXmlChar) ? text : new StringBuilder().AppendJoin("", text.Where(System.Xml.XmlConvert.IsXmlChar)).ToString();
 
-    /// <summary>An instance's role may end itself and delete its own tags.</summary>
+    /// <summary>An instance's role may end itself and delete those of its own tags that hold its configuration.</summary>
     private static void Authorize(string action, QueryInput input, Principal caller)
     {
         if (caller.InstanceArn is not { } own)
@@ -83,7 +83,8 @@ internal sealed class Ec2Service(LaunchTemplates templates, Fleet fleet, TimePro
         var targets = action switch
         {
             "TerminateInstances" => input.List("InstanceId"),
-            "DeleteTags" => input.List("ResourceId"),
+            "DeleteTags" when input.Structures("Tag") is { Count: > 0 } tags
+                && tags.All(t => input.Get(t + "Key")?.StartsWith("mayfly:config-", StringComparison.Ordinal) == true) => input.List("ResourceId"),
             _ => [],
         };
         if (targets.Count == 0 || targets.Any(id => !own.EndsWith("/" + id, StringComparison.Ordinal)))

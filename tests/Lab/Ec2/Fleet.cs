@@ -257,7 +257,7 @@ internal sealed class Fleet(string region, string account, LaunchTemplates templ
         };
     }
 
-    private static AwsFault NotFound(string id) => id.StartsWith("i-", StringComparison.Ordinal)
+    public static AwsFault NotFound(string id) => id.StartsWith("i-", StringComparison.Ordinal)
         ? new AwsFault("InvalidInstanceID.NotFound", $"The instance ID '{id}' does not exist")
         : new AwsFault("InvalidInstanceID.Malformed", $"Invalid id: \"{id}\"");
 }

@@ -21,6 +21,7 @@ internal sealed class Instance(
     string reservationId, DateTimeOffset launched)
 {
     private readonly Lock _lock = new();
+    private ImmutableList<(DateTimeOffset At, ImmutableDictionary<string, string> Tags)> _tags = [(DateTimeOffset.MinValue, spec.Tags.ToImmutableDictionary())];
 
     public string Id { get; } = id;
     public string Arn { get; } = $"arn:aws:ec2:{region}:{account}:instance/{id}";
@@ -32,7 +33,10 @@ internal sealed class Instance(
     public bool Spot { get; } = spot;
     public string ClientToken { get; } = clientToken;
     public DateTimeOffset Launched { get; } = launched;
-    public ImmutableDictionary<string, string> Tags { get; set; } = spec.Tags.ToImmutableDictionary();
+
+    /// <summary>Its tags as EC2 answers them.</summary>
+    public ImmutableDictionary<string, string> Tags => _tags[^1].Tags;
+
     public InstanceState State { get; private set; } = InstanceState.Pending;
 
     /// <summary>Code and message, such as <c>Client.InstanceInitiatedShutdown</c>; empty while it lives.</summary>
@@ -57,6 +61,15 @@ internal sealed class Instance(
         InstanceState.Stopped => "stopped",
         _ => "terminated",
     };
+
+    /// <summary>Its tags as they were at a moment.</summary>
+    public ImmutableDictionary<string, string> TagsAt(DateTimeOffset moment) => _tags.FindLast(t => t.At <= moment).Tags;
+
+    public void Retag(ImmutableDictionary<string, string> tags, DateTimeOffset now)
+    {
+        lock (_lock)
+            _tags = _tags.Add((now, tags));
+    }
 
     /// <summary>False if it was ended before it ran.</summary>
     public bool Begin()

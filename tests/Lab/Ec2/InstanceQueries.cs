@@ -8,11 +8,11 @@ using static Mayfly.Lab.Ec2.Ec2Service;
 namespace Mayfly.Lab.Ec2;
 
 /// <summary>What can be asked of instances, and their tags.</summary>
-internal sealed class InstanceQueries(Fleet fleet, TimeProvider time)
+internal sealed class InstanceQueries(Fleet fleet, Journal journal, TimeProvider time)
 {
     private const int ConsoleBytes = 64 * 1024;
 
-    /// <summary>For so long after its launch DescribeInstances knows nothing of an instance, as happens on EC2.</summary>
+    /// <summary>For so long after its launch an instance is known neither to DescribeInstances nor to CreateTags, as happens on EC2.</summary>
     public TimeSpan Lag { get; set; }
 
     public IEnumerable<XElement> Describe(QueryInput input)
@@ -77,7 +77,11 @@ internal sealed class InstanceQueries(Fleet fleet, TimeProvider time)
         foreach (var (instance, all) in changes)
             LaunchSpec.CheckTags(all, instance.Spec.TagsInMetadata == true);
         foreach (var (instance, all) in changes)
-            instance.Tags = all;
+        {
+            instance.Retag(all, time.GetUtcNow());
+            journal.Record("ec2", "tags set", instance.Id, string.Join(' ', tags.Keys));
+        }
+
         return [E("return", true)];
     }
 
@@ -87,12 +91,17 @@ internal sealed class InstanceQueries(Fleet fleet, TimeProvider time)
         var tags = input.Structures("Tag").Select(p => (Key: input.Require(p + "Key"), Value: input.Get(p + "Value"))).ToList();
         Ready(input);
         foreach (var instance in resources)
-            instance.Tags = instance.Tags.RemoveRange(tags.Count == 0 ? instance.Tags.Keys : tags.Where(t => t.Value is null || instance.Tags.GetValueOrDefault(t.Key) == t.Value).Select(t => t.Key));
+        {
+            var gone = tags.Count == 0 ? instance.Tags.Keys : tags.Where(t => t.Value is null || instance.Tags.GetValueOrDefault(t.Key) == t.Value).Select(t => t.Key);
+            instance.Retag(instance.Tags.RemoveRange(gone), time.GetUtcNow());
+            journal.Record("ec2", "tags deleted", instance.Id);
+        }
+
         return [E("return", true)];
     }
 
     private List<Instance> Resources(QueryInput input) => input.List("ResourceId") is { Count: > 0 } ids
-        ? [.. ids.Select(fleet.Find)]
+        ? [.. ids.Select(id => fleet.Find(id) is var found && found.Launched + Lag <= time.GetUtcNow() ? found : throw Fleet.NotFound(id))]
         : throw new AwsFault("MissingParameter", "The request must contain the parameter ResourceId");
 
     private static List<(string Name, IReadOnlyList<string> Values)> FiltersFrom(QueryInput input) =>

@@ -20,6 +20,9 @@ internal sealed class ImdsServer(string account, string region, Keyring keys, Jo
     /// <summary>Called before each request with its path; answers the status that a test wants instead. Null by default.</summary>
     public Func<string, int?>? Disturb { get; set; }
 
+    /// <summary>For so long the service still shows an instance's tags as they were, as happens on EC2.</summary>
+    public TimeSpan TagLag { get; set; }
+
     /// <summary>No token that was issued is known any more.</summary>
     public void ForgetTokens() => _tokens.Clear();
 
@@ -88,9 +91,9 @@ internal sealed class ImdsServer(string account, string region, Keyring keys, Jo
             "/latest/meta-data/events/recommendations/rebalance" => instance.Rebalance,
             "/latest/meta-data/iam/info" => role is null ? null : Info(role),
             "/latest/dynamic/instance-identity/document" => Document(instance),
-            tags when instance.Spec.TagsInMetadata == true => string.Join('\n', instance.Tags.Keys),
+            tags when instance.Spec.TagsInMetadata == true => string.Join('\n', instance.TagsAt(time.GetUtcNow() - TagLag).Keys),
             _ when path.StartsWith(tags + "/", StringComparison.Ordinal) && instance.Spec.TagsInMetadata == true =>
-                instance.Tags.GetValueOrDefault(Uri.UnescapeDataString(path[(tags.Length + 1)..])),
+                instance.TagsAt(time.GetUtcNow() - TagLag).GetValueOrDefault(Uri.UnescapeDataString(path[(tags.Length + 1)..])),
             credentials => role,
             _ when role is not null && path == $"{credentials}/{role}" => Credentials(instance, role),
             _ => null,

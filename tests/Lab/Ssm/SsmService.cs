@@ -22,6 +22,7 @@ internal sealed class SsmService(string region, string account, Journal journal,
     private const string InstanceTag = "mayfly:instance";
 
     private readonly ConcurrentDictionary<string, Parameter> _parameters = new();
+    private readonly Dictionary<string, Parameter> _deleted = [];
     private readonly Lock _lock = new();
 
     public IReadOnlyCollection<Parameter> Parameters => [.. _parameters.Values];
@@ -30,6 +31,10 @@ internal sealed class SsmService(string region, string account, Journal journal,
 
     /// <summary>Called before each call; throws the fault that a test wants. Null by default.</summary>
     public Action<string, Principal>? Disturb { get; set; }
+
+    /// <summary>Asked at each read of a deleted parameter: true answers its last value, as a replica that lags behind does.
+    /// Null by default.</summary>
+    public Func<bool>? StillAnswers { get; set; }
 
     public JsonObject Call(HttpRequest request, byte[] body, Principal caller)
     {
@@ -123,7 +128,10 @@ internal sealed class SsmService(string region, string account, Journal journal,
 
     private JsonObject Get(JsonInput input, Principal caller)
     {
-        var parameter = Find(input.Require("Name"), caller, "ssm:GetParameter");
+        var name = input.Require("Name");
+        var parameter = !_parameters.ContainsKey(name) && _deleted.TryGetValue(name, out var deleted) && StillAnswers?.Invoke() == true
+            ? deleted
+            : Find(name, caller, "ssm:GetParameter");
         var decrypt = input.Boolean("WithDecryption");
         if (decrypt)
             journal.Record("ssm", "parameter read", parameter.Name, caller.Arn);
@@ -256,6 +264,7 @@ internal sealed class SsmService(string region, string account, Journal journal,
     private void Remove(Parameter parameter, Principal caller)
     {
         _parameters.TryRemove(parameter.Name, out _);
+        _deleted[parameter.Name] = parameter;
         journal.Record("ssm", "parameter deleted", parameter.Name, caller.Arn);
     }
 
