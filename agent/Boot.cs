@@ -121,12 +121,15 @@ internal sealed class Boot(Narration narration, TimeProvider time)
 
         // 9. Watch.
         var narrowed = DeadMan.NarrowAsync(deadlines, text => narration.Note(Step.Watch, text), time, CancellationToken.None);
+        var gauge = new Gauge(Runner.Work, runner.Cgroup, file: null, text => narration.Note(Step.Watch, text), time);
         var lookout = new Lookout(
             new WorkerWatch(runner.Cgroup, Runner.Diagnostics, "/proc", time),
-            new SpotWatch(imds, text => narration.Note(Step.Watch, text), time), time);
+            new SpotWatch(imds, text => narration.Note(Step.Watch, text), time), gauge, time);
         using var stopping = stop.Register(() => happenings.Writer.TryWrite(new Happening.StopRequested("systemd")));
         var ending = await Supervision.WatchAsync(runner, lookout, happenings, deadlines, narration, time, CancellationToken.None);
         await narrowed;
+        gauge.Look();
+        narration.Note(Step.Watch, $"at most: {gauge.HighWater.Format()}");
         return ending;
 
         // 10. End: Program says why and switches the machine off.

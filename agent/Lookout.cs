@@ -5,13 +5,16 @@ namespace Mayfly.Agent;
 /// <summary>
 /// Looks at what nobody tells of by itself, in one round every few seconds: each wake-up costs the job's machine time.
 /// </summary>
-internal sealed class Lookout(WorkerWatch worker, SpotWatch spot, TimeProvider time)
+internal sealed class Lookout(WorkerWatch worker, SpotWatch spot, Gauge gauge, TimeProvider time)
 {
     /// <summary>AWS advises to ask for spot notices every five seconds.</summary>
     private static readonly TimeSpan Round = TimeSpan.FromSeconds(5);
 
     /// <summary>While a worker is awaited, which takes a second or two.</summary>
     private static readonly TimeSpan ShortRound = TimeSpan.FromMilliseconds(500);
+
+    /// <summary>The kernel's own averages are over a minute.</summary>
+    private static readonly TimeSpan GaugeRound = TimeSpan.FromSeconds(30);
 
     private volatile Phase _phase = new Phase.Starting();
     private TaskCompletionSource _entered = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -27,6 +30,7 @@ internal sealed class Lookout(WorkerWatch worker, SpotWatch spot, TimeProvider t
     public async Task KeepAsync(ChannelWriter<Happening> happenings, CancellationToken cancel)
     {
         var asked = default(long?);
+        var gauged = default(long?);
         while (!cancel.IsCancellationRequested)
         {
             var entered = _entered.Task;
@@ -39,6 +43,12 @@ internal sealed class Lookout(WorkerWatch worker, SpotWatch spot, TimeProvider t
                 asked = time.GetTimestamp();
                 if (await spot.LookAsync(cancel) is { } notice)
                     happenings.TryWrite(notice);
+            }
+
+            if (gauged is not { } then || time.GetElapsedTime(then) >= GaugeRound - ShortRound)
+            {
+                gauged = time.GetTimestamp();
+                gauge.Look();
             }
 
             var pause = phase is Phase.Accepted or Phase.WorkerStarted ? ShortRound : Round;

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Reflection;
 using System.Runtime.InteropServices;
 using Mayfly.Contract;
@@ -30,7 +31,7 @@ internal static class Program
     {
         switch (arguments)
         {
-            case [] when Kernel.ProcessId == 1:
+            case var _ when Kernel.ProcessId == 1: // whatever words of the command line the kernel passes on
                 return await LiveAsync(InitrdAsync);
             case ["service"]:
                 return await LiveAsync(ServiceAsync);
@@ -115,7 +116,10 @@ internal static class Program
             signal.Cancel = true; // the ending is ours to say
             stop.Cancel();
         });
-        return await new Boot(narration, TimeProvider.System).ServiceAsync(handover, stop.Token);
+        var ending = await new Boot(narration, TimeProvider.System).ServiceAsync(handover, stop.Token);
+        if (watchdog is not null)
+            narration.Note(Step.Watch, string.Create(CultureInfo.InvariantCulture, $"signs of life to systemd were at most {watchdog.LongestSilence.TotalSeconds:F1} s apart"));
+        return ending;
     }
 
     /// <summary>What systemd knows of a service that it did not stop itself. One that exited has spoken for itself.

@@ -10,10 +10,12 @@ internal sealed class Runner : IAsyncDisposable
 {
     private const string Installed = "/opt/actions-runner";
     private const string Root = Sandbox.RunnerRootOutside;
+
     /// <summary>Where the runner writes its own logs.</summary>
     public const string Diagnostics = Root + "/_diag";
 
-    private const string Work = Handover.JobRoot + "/var/lib/mayfly/work";
+    /// <summary>On scratch: where jobs work.</summary>
+    public const string Work = Handover.JobRoot + "/var/lib/mayfly/work";
     private const int Interrupt = 2; // SIGINT
 
     private static readonly TimeSpan LastLines = TimeSpan.FromSeconds(1);

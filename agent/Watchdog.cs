@@ -11,14 +11,25 @@ internal sealed class Watchdog : IDisposable
 {
     private readonly Socket _socket;
     private readonly ITimer _timer;
+    private long _longestTicks;
 
     private Watchdog(string address, TimeSpan every, TimeProvider time)
     {
         _socket = new Socket(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified);
         // A leading @ stands for the zero byte of an abstract address.
         var endPoint = new UnixDomainSocketEndPoint(address[0] == '@' ? "\0" + address[1..] : address);
-        _timer = time.CreateTimer(_ => _socket.SendTo("WATCHDOG=1"u8, SocketFlags.None, endPoint), null, TimeSpan.Zero, every);
+        var last = time.GetTimestamp();
+        _timer = time.CreateTimer(_ =>
+        {
+            _socket.SendTo("WATCHDOG=1"u8, SocketFlags.None, endPoint);
+            // Two at once would be a late one and its successor: which of them counts does not matter.
+            _longestTicks = Math.Max(_longestTicks, time.GetElapsedTime(last).Ticks);
+            last = time.GetTimestamp();
+        }, null, TimeSpan.Zero, every);
     }
+
+    /// <summary>The longest time between two signs of life so far.</summary>
+    public TimeSpan LongestSilence => TimeSpan.FromTicks(_longestTicks);
 
     /// <summary>Begins to tell, at a third of the time that the unit allows; does nothing where no watchdog asks.</summary>
     /// <exception cref="FormatException">systemd's variable is not a number of microseconds.</exception>

@@ -29,7 +29,7 @@ public sealed class DeadManTests(LightBed bed)
     public async Task The_image_has_a_timer_for_the_longest_life_and_the_agent_sets_one_for_its_launch()
     {
         var run = await bed.LaunchAsync(spot: false, null, null, (Tags.IdleTimeout, "600"), (Tags.JobTimeout, "1000"));
-        await run.QueueAsync(["while [ ! -e /tmp/go ]; do sleep 0.1; done"]);
+        await run.QueueAsync(["while [ ! -e go ]; do sleep 0.1; done"]);
         await run.WaitForAsync(Milestone.JobStarted);
 
         // The runner's own phases sum up to 23 minutes and 40 s, and there are 5 minutes of slack.
@@ -38,7 +38,7 @@ public sealed class DeadManTests(LightBed bed)
         foreach (var timer in (string[])["mayfly-deadman.timer", "mayfly-ceiling.timer"])
             Assert.Equal("mayfly-deadman.service active", await run.Machine.RunAsync($"echo -n $(systemctl show {timer} --property=ActiveState --property=Unit --value)"));
 
-        await run.Machine.RunAsync("touch /run/mayfly/job-root/tmp/go");
+        await run.GoAsync();
         Assert.Equal("job-succeeded", (await run.EndAsync()).Ending);
     }
 

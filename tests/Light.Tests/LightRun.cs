@@ -50,6 +50,9 @@ internal sealed class LightRun(Lab.Lab lab, Instance instance, Runner runner, st
             throw new InvalidOperationException($"the machine ended before a note with '{part}':\n{string.Join('\n', Console)}");
     }
 
+    /// <summary>Lets a step go on that waits for a file <c>go</c> in its workspace. The workspace may be full.</summary>
+    public Task GoAsync() => Machine.RunAsync("for workspace in /run/mayfly/job-root/var/lib/mayfly/work/*/*/; do rm -f $workspace/fill; touch $workspace/go; done");
+
     /// <summary>The agent's process, once there is one.</summary>
     public async Task<int> AgentAsync()
     {

@@ -38,12 +38,12 @@ public sealed class SpotTests(LightBed bed)
     public async Task A_job_that_ends_before_its_time_is_up_has_its_result()
     {
         var run = await bed.LaunchAsync(spot: true);
-        await run.QueueAsync(["while [ ! -e /tmp/go ]; do sleep 0.1; done"]);
+        await run.QueueAsync(["while [ ! -e go ]; do sleep 0.1; done"]);
         await run.WaitForAsync(Milestone.JobStarted);
         bed.Lab.Fleet.WarnOfInterruption(run.Instance.Id);
         await run.WaitForNoteAsync("spot interruption");
 
-        await run.Machine.RunAsync("touch /run/mayfly/job-root/tmp/go");
+        await run.GoAsync();
 
         Assert.Equal("job-succeeded", (await run.EndAsync()).Ending);
     }

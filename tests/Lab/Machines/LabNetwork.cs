@@ -43,6 +43,16 @@ internal static class LabNetwork
         }
     }
 
+    /// <summary>Takes a machine's cable out: it sees its link go.</summary>
+    public static Task CutAsync(string device) => RunAsync(["ip", "link", "set", device, "down"]);
+
+    /// <summary>Puts it back. The route went with the link.</summary>
+    public static async Task MendAsync(string address, string device)
+    {
+        await RunAsync(["ip", "link", "set", device, "up"]);
+        await RunAsync(["ip", "route", "add", $"{address}/32", "dev", device]);
+    }
+
     private static async Task RunAsync(string[] command)
     {
         var start = new ProcessStartInfo(command[0]) { RedirectStandardError = true };

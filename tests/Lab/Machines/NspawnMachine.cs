@@ -65,6 +65,8 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
     /// <summary>cgroup v2 is mounted below where v1 has the controllers, and in their place where it has not.</summary>
     private static string CgroupRoot => Directory.Exists("/sys/fs/cgroup/unified") ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup";
 
+    private string Device => "mf" + instance.Id[^8..];
+
     private string Cgroup => Path.Combine(CgroupRoot, $"mayfly-{instance.Id}");
 
     public async Task StartAsync()
@@ -92,7 +94,7 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
         start.Environment["SYSTEMD_NSPAWN_UNIFIED_HIERARCHY"] = "1";
         _process = Process.Start(start) ?? throw new InvalidOperationException("unshare did not start");
         _ = await _process.StandardOutput.ReadLineAsync() ?? throw new InvalidOperationException("no namespaces: " + await _process.StandardError.ReadToEndAsync());
-        await LabNetwork.JoinAsync(_process.Id, instance.Address, "mf" + instance.Id[^8..]);
+        await LabNetwork.JoinAsync(_process.Id, instance.Address, Device);
         await _process.StandardInput.WriteLineAsync("go");
         _process.StandardInput.Close();
         _ = FollowAsync(_process);
@@ -136,6 +138,14 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
             return []; // going or gone
         }
     }
+
+    public Task CutNetworkAsync() => LabNetwork.CutAsync(Device);
+
+    public Task MendNetworkAsync() => LabNetwork.MendAsync(instance.Address, Device);
+
+    /// <summary>Seconds of processor time that the agent has used so far, in user mode and in the kernel, all threads.</summary>
+    public double AgentCpuSeconds() =>
+        Directory.GetDirectories($"/proc/{AgentProcessId()}/task").Sum(task => long.Parse(File.ReadAllText(task + "/schedstat").Split(' ')[0], CultureInfo.InvariantCulture)) / 1e9;
 
     /// <summary>Runs a shell command as the machine's root, in its namespaces.</summary>
     /// <exception cref="InvalidOperationException">It failed: carries what it printed.</exception>
