@@ -13,6 +13,9 @@ namespace Mayfly.Agent;
 /// </summary>
 internal static class Program
 {
+    /// <summary>A machine that can go off has gone within a second or two.</summary>
+    private static readonly TimeSpan PowerOffLimit = TimeSpan.FromSeconds(10);
+
     private const string Help =
         """
         mayfly-agent: runs one GitHub Actions job on this machine, then ends the machine.
@@ -31,7 +34,7 @@ internal static class Program
     {
         switch (arguments)
         {
-            case var _ when Kernel.ProcessId == 1: // whatever words of the command line the kernel passes on
+            case [] when Kernel.ProcessId == 1:
                 return await LiveAsync(InitrdAsync);
             case ["service"]:
                 return await LiveAsync(ServiceAsync);
@@ -70,11 +73,18 @@ internal static class Program
             ending = Ending.NotProved(Step.End, $"{e.GetType().Name}: {e.Message}");
         }
 
-        (narration ?? Open([])).End(ending);
+        narration ??= Open([]);
+        narration.End(ending);
         await DrainConsoleAsync();
-        // 10. End. If the kernel refuses, the exit code makes systemd's failure action do it; PID 1's exit is a panic.
-        var failure = Kernel.PowerOff();
-        await Console.Error.WriteLineAsync(failure.Message);
+        // 10. End. The call does not return unless the kernel refuses, and may hang in a driver.
+        var off = Task.Run(Kernel.PowerOff);
+        var refused = await Task.WhenAny(off, Task.Delay(PowerOffLimit, TimeProvider.System, CancellationToken.None)) == off;
+        narration.Note(Step.End, refused ? $"the power-off was refused: {(await off).Message}" : $"the power-off hangs since {PowerOffLimit.TotalSeconds:F0} s");
+        // The initrd has no network, and PID 1's exit is a panic, which reboots.
+        if (Kernel.ProcessId != 1)
+            narration.Note(Step.End, await SelfTermination.TryAsync(TimeProvider.System) is { } why ? $"EC2 could not be asked to terminate this instance: {why}" : "EC2 was asked to terminate this instance");
+        await DrainConsoleAsync();
+        // By the exit code systemd's failure action does what is left to do.
         return 1;
     }
 

@@ -1,5 +1,7 @@
+using System.Globalization;
+using System.Text;
 using System.Text.Json;
-using System.Text.Json.Serialization;
+using Mayfly.Aws;
 
 namespace Mayfly.Agent;
 
@@ -63,10 +65,11 @@ internal sealed class SpotWatch(Imds imds, Action<string> note, TimeProvider tim
         // 404 until there is one.
         if (await imds.GetAsync("latest/meta-data/spot/instance-action", cancel) is { } text)
         {
-            var action = JsonSerializer.Deserialize(text, SpotJson.Default.SpotAction) ?? throw new JsonException("the spot notice is null");
-            var wait = WaitFor(action.Time, time.GetUtcNow());
+            var action = JsonMembers.Strings(Encoding.UTF8.GetBytes(text));
+            // A notice is a notice, whatever its time: it came just now.
+            var wait = DateTimeOffset.TryParse(action.GetValueOrDefault("time"), CultureInfo.InvariantCulture, out var at) ? WaitFor(at, time.GetUtcNow()) : Notice - Reserve;
             _due = (time.GetTimestamp(), wait);
-            var notice = $"{action.Action} at {action.Time:yyyy-MM-dd'T'HH:mm:ss'Z'}";
+            var notice = $"{action.GetValueOrDefault("action")} at {action.GetValueOrDefault("time")}";
             note($"spot interruption: {notice}; a job is stopped in {wait.TotalSeconds:F0} s if it has not ended by then");
             return new Happening.SpotNoticed(notice);
         }
@@ -80,9 +83,3 @@ internal sealed class SpotWatch(Imds imds, Action<string> note, TimeProvider tim
         return null;
     }
 }
-
-internal sealed record SpotAction(string Action, DateTimeOffset Time);
-
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
-[JsonSerializable(typeof(SpotAction))]
-internal sealed partial class SpotJson : JsonSerializerContext;

@@ -26,6 +26,17 @@ public sealed class DeadManTests(LightBed bed)
     }
 
     [Fact]
+    public async Task A_machine_that_may_not_power_off_is_terminated_through_the_API_by_itself()
+    {
+        var run = await bed.LaunchAsync(spot: false, null, null, (LightBed.ArgumentTag, "--drop-capability=CAP_SYS_BOOT"));
+        await run.QueueAsync(["true"]);
+
+        Assert.Equal("job-succeeded", (await run.EndAsync()).Ending);
+        Assert.Equal("Client.UserInitiatedShutdown", run.Instance.Reason.Code);
+        Assert.Contains(run.Notes(), note => note.StartsWith("the power-off was refused: reboot LINUX_REBOOT_CMD_POWER_OFF: Operation not permitted", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task The_image_has_a_timer_for_the_longest_life_and_the_agent_sets_one_for_its_launch()
     {
         var run = await bed.LaunchAsync(spot: false, null, null, (Tags.IdleTimeout, "600"), (Tags.JobTimeout, "1000"));

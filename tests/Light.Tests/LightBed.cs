@@ -22,6 +22,9 @@ public sealed class LightBed : IAsyncLifetime
     /// <summary>The same: a line for the agent's unit.</summary>
     public const string UnitTag = "light:unit";
 
+    /// <summary>The same: a further argument for systemd-nspawn.</summary>
+    public const string ArgumentTag = "light:argument";
+
     private const string ImageId = "ami-0123456789abcdef0";
 
     /// <summary>Ends a machine that a test has forgotten. Longer than any test waits.</summary>
@@ -49,6 +52,7 @@ public sealed class LightBed : IAsyncLifetime
                 $"AWS_ENDPOINT_URL_SSM=http://{LabNetwork.Inside}:{lab.AwsAddress.Port}\nAWS_ENDPOINT_URL_EC2=http://{LabNetwork.Inside}:{lab.AwsAddress.Port}\n", _folder, Limit)
             {
                 OnConsoleLine = OnConsoleLine,
+                Arguments = instance => instance.Tags.TryGetValue(ArgumentTag, out var argument) ? [argument] : [],
                 UnitDropIn = instance => $"[Service]\nEnvironment=MAYFLY_PATIENCE={instance.Tags.GetValueOrDefault(PatienceTag, "1")}\n{instance.Tags.GetValueOrDefault(UnitTag, "")}\n",
             }),
         });

@@ -48,7 +48,11 @@ internal static partial class Worker
                 using (PosixSignalRegistration.Create(PosixSignal.SIGINT, signal => signal.Cancel = true))
                     await Task.Delay(Timeout.InfiniteTimeSpan, time, CancellationToken.None);
                 break;
-            case "worker-crashes" or "worker-vanishes":
+            case "worker-vanishes":
+                await Task.Delay(TimeSpan.FromSeconds(2), time, CancellationToken.None); // in its job, and no longer at its start
+                _ = kill(Environment.ProcessId, Kill);
+                break;
+            case "worker-crashes":
                 _ = kill(Environment.ProcessId, Kill);
                 break;
         }

@@ -18,6 +18,9 @@ internal sealed record NspawnOptions(string RootImage, string Environment, strin
     /// <summary>A drop-in for the agent's unit, such as another environment; empty for none.</summary>
     public Func<Instance, string> UnitDropIn { get; init; } = static _ => "";
 
+    /// <summary>Further arguments for systemd-nspawn.</summary>
+    public Func<Instance, IEnumerable<string>> Arguments { get; init; } = static _ => [];
+
     /// <summary>Called for each line on the console, as it is written.</summary>
     public Action<Instance, string>? OnConsoleLine { get; init; }
 }
@@ -87,8 +90,9 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
             "timeout", "--kill-after=5", options.Limit.TotalSeconds.ToString("F0", CultureInfo.InvariantCulture),
             "systemd-nspawn", "--quiet", "--boot", $"--directory={at}/root", $"--machine={instance.Id}", "--register=no", "--keep-unit",
             "--capability=all", "--private-users=no", "--console=read-only", "--kill-signal=SIGKILL",
-            $"--bind={run}:/run/mayfly", $"--bind-ro={at}.network:/run/systemd/network/10-lab.network", $"--bind-ro={at}.dns:/run/systemd/resolved.conf.d/lab.conf", $"--bind-ro={at}.unit:/run/systemd/system/mayfly-agent.service.d/lab.conf",
-             $"--load-credential=mayfly.environment:{at}.environment",
+            $"--bind={run}:/run/mayfly", $"--bind-ro={at}.network:/run/systemd/network/10-lab.network", $"--bind-ro={at}.dns:/run/systemd/resolved.conf.d/lab.conf",
+            $"--bind-ro={at}.unit:/run/systemd/system/mayfly-agent.service.d/lab.conf",
+            $"--load-credential=mayfly.environment:{at}.environment", .. options.Arguments(instance),
             "--", "systemd.show_status=0", "systemd.log_target=journal"])
             start.ArgumentList.Add(argument);
         start.Environment["SYSTEMD_NSPAWN_UNIFIED_HIERARCHY"] = "1";
