@@ -113,6 +113,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         var happenings = Channel.CreateUnbounded<Happening>();
         await using var runner = await ProveAsync(Step.StartRunner, () =>
         {
+            Facts.Write(me, proved, narration.Events);
             var started = Runner.Start(config, door, me.Settings.Sudo, happenings.Writer);
             narration.Reached(Step.StartRunner, Milestone.RunnerStarted, started.Description);
             return Task.FromResult(started);

@@ -104,7 +104,7 @@ internal sealed class Runner : IAsyncDisposable
 
     /// <summary>All that the runner and its steps inherit. The two switches make the exit code tell the job's result
     /// and a release that is too old.</summary>
-    private static readonly IReadOnlyDictionary<string, string> Environment = new Dictionary<string, string>
+    private static readonly IReadOnlyDictionary<string, string> Environment = new Dictionary<string, string>(Facts.HookVariables)
     {
         ["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         ["HOME"] = RunnerUser.Home,

@@ -113,6 +113,9 @@ internal static class Sandbox
             File.WriteAllText(run + "/systemd/resolve/resolv.conf", $"nameserver {nameServer}\n");
         else if (File.Exists(resolver))
             File.Copy(resolver, run + "/systemd/resolve/resolv.conf");
+        var facts = run + Facts.FolderInside["/run".Length..];
+        Directory.CreateDirectory(facts);
+        Kernel.BindReadOnly(Facts.Folder, facts);
         var runner = $"{run}/{RunnerFolder}";
         Directory.CreateDirectory(runner);
         Kernel.Mount(RunnerRootOutside, runner, null, Kernel.MountFlags.Bind | Kernel.MountFlags.Recursive);

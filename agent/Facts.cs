@@ -1,0 +1,62 @@
+using System.Globalization;
+using Mayfly.Contract;
+
+namespace Mayfly.Agent;
+
+/// <summary>
+/// What a job's log shows of its machine: files that the agent writes and the sandbox can only read. The runner's hooks
+/// print them in its "Set up runner" and "Complete runner" steps. Nothing in them is a secret.
+/// </summary>
+internal static class Facts
+{
+    /// <summary>Where the agent writes them.</summary>
+    public const string Folder = Handover.Folder + "/facts";
+
+    /// <summary>Where the sandbox shows them.</summary>
+    public const string FolderInside = "/run/mayfly";
+
+    private const string Hooks = "/usr/lib/mayfly/hooks/";
+
+    /// <summary>Highest use of memory, swap and disk so far; renewed while the job runs.</summary>
+    public static string HighWater => Path.Combine(Folder, "high-water");
+
+    /// <summary>How the runner finds its hooks.
+    /// https://docs.github.com/en/actions/how-tos/manage-runners/self-hosted-runners/run-scripts</summary>
+    public static readonly IReadOnlyDictionary<string, string> HookVariables = new Dictionary<string, string>
+    {
+        ["ACTIONS_RUNNER_HOOK_JOB_STARTED"] = Hooks + "job-started.sh",
+        ["ACTIONS_RUNNER_HOOK_JOB_COMPLETED"] = Hooks + "job-completed.sh",
+    };
+
+    public static void Write(Identity me, Handover proved, IReadOnlyList<ConsoleEvent> events)
+    {
+        const UnixFileMode readable = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute
+            | UnixFileMode.GroupRead | UnixFileMode.GroupExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute;
+        Directory.CreateDirectory(Folder, readable);
+        File.WriteAllText(Path.Combine(Folder, "machine"), Describe(me, proved, events));
+    }
+
+    internal static string Describe(Identity me, Handover proved, IReadOnlyList<ConsoleEvent> events) =>
+        $"""
+        Machine   {me.InstanceId}, {me.InstanceType} in {me.AvailabilityZone}
+        Image     {me.ImageId}, root hash {proved.RootHash}
+        Scratch   {proved.Scratch}
+        Swap      {proved.Swap}
+        Boot      {string.Join(", ", SecondsOfSteps(events))}
+
+        """;
+
+    /// <summary>A step lasted from the event before it to its own last one: what the firmware, the kernel and systemd took
+    /// stands with the step that waited for them.</summary>
+    private static IEnumerable<string> SecondsOfSteps(IReadOnlyList<ConsoleEvent> events)
+    {
+        var before = 0.0;
+        foreach (var step in Step.All)
+        {
+            if (events.LastOrDefault(e => e.Step == step.Number && e.Name != "note") is not { } last)
+                continue;
+            yield return string.Create(CultureInfo.InvariantCulture, $"{step.Number} {step.Name} {last.At - before:F2} s");
+            before = last.At;
+        }
+    }
+}
