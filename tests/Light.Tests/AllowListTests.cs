@@ -35,7 +35,7 @@ public sealed class AllowListTests(LightBed bed)
         ]);
 
         Assert.Equal("job-succeeded", (await run.EndAsync()).Ending);
-        Assert.Equal(["7", "6", "7", "7", "10.99.0.2", "10.99.0.2", "10.99.0.2", "7"], bed.Lab.GitHub.Broker.Logs[job.Id].Split('\n', StringSplitOptions.RemoveEmptyEntries));
+        Assert.Equal(["7", "6", "7", "7", "10.99.0.2", "10.99.0.2", "10.99.0.2", "7"], bed.Lab.GitHub.Broker.StepsOutput(job.Id));
         Assert.Contains("egress denied: name unlisted.example", run.Notes());
     }
 

@@ -68,14 +68,14 @@ internal sealed class Bed : IAsyncDisposable
 
     /// <summary>Runs one job on one machine, with the published controller, until the machine has ended.</summary>
     /// <returns>What its steps printed, line by line.</returns>
-    public async Task<string[]> RunJobAsync(params string[] steps)
+    public async Task<IReadOnlyList<string>> RunJobAsync(params string[] steps)
     {
         await using var controller = await ControllerProcess.StartAsync(Lab, Built.Controller, Path.Combine(_folder, "controller"), aws: null, ControllerLog.Enqueue);
         var (job, status) = await Lab.GitHub.Jobs.QueueAsync("tested", ["mayfly"], steps);
         Assert.Equal(202, status);
         await WaitForAsync("ec2", "instance terminated");
         Assert.Equal("success", job.Conclusion);
-        return Lab.GitHub.Broker.Logs.GetValueOrDefault(job.Id, "").Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        return Lab.GitHub.Broker.StepsOutput(job.Id);
     }
 
     /// <summary>Launches a machine without a controller; parameters as RunInstances takes them.</summary>

@@ -21,6 +21,13 @@ internal sealed class Broker(GitHubOptions options, RunnerRegistry runners, Jobs
     /// <summary>What each job's steps printed, by job id.</summary>
     public IReadOnlyDictionary<long, string> Logs => Results.Logs;
 
+    /// <summary>What a job's own steps printed, without what the image's hooks show before and after them.</summary>
+    public IReadOnlyList<string> StepsOutput(long job) =>
+    [
+        .. Logs.GetValueOrDefault(job, "").Split('\n', StringSplitOptions.RemoveEmptyEntries)
+            .SkipWhile(line => !line.StartsWith("Boot ", StringComparison.Ordinal)).Skip(1).TakeWhile(line => line != "High-water marks"),
+    ];
+
     /// <summary>Oldest release that is given jobs; an older one connects, listens, and is given none.</summary>
     public Version? OldestVersion { get; set; }
 
