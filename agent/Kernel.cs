@@ -88,11 +88,12 @@ internal static unsafe partial class Kernel
         }
     }
 
-    /// <summary>Keeps pages out of the swap device.</summary>
+    /// <summary>Keeps this process's pages out of the swap device, each from the moment it is used: without the last flag
+    /// the kernel would fill all that the runtime has reserved.</summary>
     public static void LockMemory()
     {
-        const int currentAndFuture = 3;
-        Check(mlockall(currentAndFuture), "mlockall", "current and future pages");
+        const int currentFutureOnFault = 1 | 2 | 4;
+        Check(mlockall(currentFutureOnFault), "mlockall", "current and future pages, on fault");
     }
 
     /// <summary>No core dump, and no other process of ours may trace this one.</summary>

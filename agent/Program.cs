@@ -116,6 +116,7 @@ internal static class Program
     private static async Task<Ending> ServiceAsync(Func<IEnumerable<ConsoleEvent>, Narration> open)
     {
         Kernel.ForbidDumps();
+        Kernel.LockMemory();
         var handover = Handover.Read(Handover.Folder);
         var narration = open(handover.Events);
         using var watchdog = Watchdog.Start(Environment.GetEnvironmentVariable("NOTIFY_SOCKET"), Environment.GetEnvironmentVariable("WATCHDOG_USEC"), TimeProvider.System);
