@@ -56,7 +56,7 @@ internal sealed class Bed : IAsyncDisposable
             Inside = LabNetwork.Inside,
             Imds = LabNetwork.Metadata,
             Machine = (lab, instance) => new QemuMachine(instance, new QemuOptions(disk,
-                $"AWS_ENDPOINT_URL_SSM=http://{LabNetwork.Inside}:{lab.AwsAddress.Port}\n", bed._folder, Limit)
+                $"AWS_ENDPOINT_URL_SSM=http://{LabNetwork.Inside}:{lab.AwsAddress.Port}\nAWS_ENDPOINT_URL_EC2=http://{LabNetwork.Inside}:{lab.AwsAddress.Port}\n", bed._folder, Limit)
             {
                 OnConsoleLine = bed.OnConsoleLine,
                 PrepareVolume = prepareVolume,
