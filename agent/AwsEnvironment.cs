@@ -36,9 +36,10 @@ internal static class AwsEnvironment
     }
 
     /// <summary>Sets the variables for this process, which starts the runner with another environment.</summary>
-    public static void Apply()
+    /// <param name="folder">Where systemd has put the unit's credentials; null if there are none.</param>
+    public static void Apply(string? folder)
     {
-        if (Environment.GetEnvironmentVariable("CREDENTIALS_DIRECTORY") is not { Length: > 0 } folder)
+        if (string.IsNullOrEmpty(folder))
             return;
         var path = Path.Combine(folder, CredentialName);
         if (!File.Exists(path))

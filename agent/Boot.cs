@@ -122,11 +122,13 @@ internal sealed class Boot(Narration narration, TimeProvider time)
 
         // 9. Watch.
         var narrowed = DeadMan.NarrowAsync(deadlines, text => narration.Note(Step.Watch, text), time, CancellationToken.None);
-        var gauge = new Gauge(Runner.Work, runner.Cgroup, file: null, text => narration.Note(Step.Watch, text), time);
+        var gauge = new Gauge(Runner.Work, runner.Cgroup, Facts.HighWater, text => narration.Note(Step.Watch, text), time);
         var lookout = new Lookout(
             new WorkerWatch(runner.Cgroup, Runner.Diagnostics, "/proc", time),
             new SpotWatch(imds, text => narration.Note(Step.Watch, text), time), gauge, time);
         using var stopping = stop.Register(() => happenings.Writer.TryWrite(new Happening.StopRequested("systemd")));
+        if (me.Settings.Check)
+            _ = TellGuaranteesAsync();
         var ending = await Supervision.WatchAsync(runner, lookout, happenings, deadlines, narration, time, CancellationToken.None);
         await narrowed;
         gauge.Look();
@@ -134,6 +136,13 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         return ending;
 
         // 10. End: Program says why and switches the machine off.
+    }
+
+    /// <summary>For people: what is wrong is told, and nothing waits for it.</summary>
+    private async Task TellGuaranteesAsync()
+    {
+        foreach (var guarantee in await new Check(time).AllAsync(CancellationToken.None))
+            narration.Note(Step.Watch, $"check {guarantee}");
     }
 
     /// <summary>Runs a step; whatever goes wrong in it, and that it does not end, ends the machine in that step's name.</summary>

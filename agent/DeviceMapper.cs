@@ -14,6 +14,7 @@ internal static class DeviceMapper
     private const uint Remove = 4;
     private const uint Suspend = 6; // without its flag: resume
     private const uint LoadTable = 9;
+    private const uint TableStatus = 12;
 
     /// <summary>Makes <c>/dev/dm-N</c> of one target and returns its path.</summary>
     /// <param name="sectors">Length in sectors of 512 bytes.</param>
@@ -43,6 +44,15 @@ internal static class DeviceMapper
         }
 
         return string.Create(CultureInfo.InvariantCulture, $"/dev/dm-{minor}");
+    }
+
+    /// <summary>The type of a mapped device's target and what that says of itself, without its parameters.</summary>
+    public static (string Target, string Status) StatusOf(string name)
+    {
+        using var control = File.OpenHandle("/dev/mapper/control", FileMode.Open, FileAccess.ReadWrite);
+        using var status = new DeviceMapperMessage(name, "", 0, readOnly: false, new byte[512]);
+        Send(control, TableStatus, name, status);
+        return status.Target;
     }
 
     private static unsafe void Send(SafeFileHandle control, uint command, string name, DeviceMapperMessage message)

@@ -60,5 +60,18 @@ internal sealed class DeviceMapperMessage : IDisposable
         }
     }
 
+    /// <summary>The one target's type and status, after the kernel has answered.</summary>
+    public (string Type, string Status) Target
+    {
+        get
+        {
+            var target = _bytes.AsSpan((int)MemoryMarshal.Read<uint>(_bytes.AsSpan(16))); // data_start
+            return (Text(target.Slice(24, 16)), Text(target[TargetBytes..]));
+        }
+    }
+
+    private static string Text(ReadOnlySpan<byte> zeroTerminated) =>
+        Encoding.ASCII.GetString(zeroTerminated.IndexOf((byte)0) is var end and >= 0 ? zeroTerminated[..end] : zeroTerminated);
+
     public void Dispose() => CryptographicOperations.ZeroMemory(_bytes);
 }

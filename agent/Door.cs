@@ -62,7 +62,7 @@ internal sealed class ClosedDoor : IDisposable
 
     public void Dispose() => _egress?.Dispose();
 
-    private static async Task TryAsync(Uri metadata, TimeProvider time, CancellationToken cancel)
+    internal static async Task TryAsync(Uri metadata, TimeProvider time, CancellationToken cancel)
     {
         using var socket = new Socket(SocketType.Stream, ProtocolType.Tcp); // without MarkedSocket.Set
         using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(2), time);

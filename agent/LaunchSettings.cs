@@ -29,13 +29,14 @@ internal enum EgressMode
 /// <param name="EgressAllow">Host names, <c>*.</c> in front for all below, and networks, for <see cref="EgressMode.Allow"/>.</param>
 /// <param name="ScratchGiB">The least that scratch has to hold; null takes what there is.</param>
 /// <param name="SwapGiB">Size of swap, 0 for none; null for the default that fits the machine.</param>
+/// <param name="Check">Whether the console is to tell of each guarantee.</param>
 internal sealed record LaunchSettings(
     string Launch, ConfigSource Config, TimeSpan IdleTimeout, TimeSpan JobTimeout, bool Sudo, EgressMode Egress, IReadOnlyList<string> EgressAllow,
-    int? ScratchGiB, int? SwapGiB)
+    int? ScratchGiB, int? SwapGiB, bool Check)
 {
     public static readonly IReadOnlyList<string> Keys =
     [
-        Tags.Launch, Tags.Config, Tags.IdleTimeout, Tags.JobTimeout, Tags.Sudo, Tags.Egress, Tags.EgressAllow, Tags.ScratchGiB, Tags.SwapGiB,
+        Tags.Launch, Tags.Config, Tags.IdleTimeout, Tags.JobTimeout, Tags.Sudo, Tags.Egress, Tags.EgressAllow, Tags.ScratchGiB, Tags.SwapGiB, Tags.Check,
     ];
 
     /// <summary>GitHub offers a job again after a minute; five leave room for a slow queue.</summary>
@@ -59,7 +60,8 @@ internal sealed record LaunchSettings(
             OneOf(Tags.Egress, ("open", EgressMode.Open), ("audit", EgressMode.Audit), ("allow", EgressMode.Allow)),
             tags.GetValueOrDefault(Tags.EgressAllow, "").Split(' ', StringSplitOptions.RemoveEmptyEntries),
             Number(Tags.ScratchGiB, 1, MostGiB, "GiB"),
-            Number(Tags.SwapGiB, 0, MostGiB, "GiB"));
+            Number(Tags.SwapGiB, 0, MostGiB, "GiB"),
+            OneOf(Tags.Check, ("false", false), ("true", true)));
 
         int? Number(string key, int least, int most, string unit)
         {

@@ -24,6 +24,7 @@ internal static class Program
           service        take the configuration, run the runner, power the machine off
           epitaph        say that the service was lost, and how; for its unit
           enter-sandbox  ROOT PROGRAM...: (as PID 1 of a namespace) become the program inside the job's sandbox
+          check          print each guarantee and whether it holds on this machine; 0 if all do
           --version      print the version
           --help         print this
 
@@ -42,6 +43,8 @@ internal static class Program
                 return SayEpitaph(Environment.GetEnvironmentVariable("SERVICE_RESULT"), Environment.GetEnvironmentVariable("EXIT_CODE"), Environment.GetEnvironmentVariable("EXIT_STATUS"));
             case [Sandbox.Entry, "sudo" or "no-sudo", var nameServer, var root, .. var program] when program.Length > 0 && Kernel.ProcessId == 1:
                 return EnterSandbox(arguments[1] == "sudo", nameServer, root, program);
+            case ["check"]:
+                return await CheckAsync();
             case ["--version"]:
                 Console.WriteLine(Assembly.GetExecutingAssembly().GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion);
                 return 0;
@@ -88,6 +91,15 @@ internal static class Program
         return 1;
     }
 
+    private static async Task<int> CheckAsync()
+    {
+        AwsEnvironment.Apply("/run/credentials/mayfly-agent.service");
+        var guarantees = await new Check(TimeProvider.System).AllAsync(CancellationToken.None);
+        foreach (var guarantee in guarantees)
+            Console.WriteLine(guarantee);
+        return guarantees.All(g => g.Holds) ? 0 : 1;
+    }
+
     /// <summary>Returns only if there is no sandbox and so no runner; the agent reads the reason and ends the machine.</summary>
     private static int EnterSandbox(bool sudo, string nameServer, string root, string[] program)
     {
@@ -120,7 +132,7 @@ internal static class Program
         var handover = Handover.Read(Handover.Folder);
         var narration = open(handover.Events);
         using var watchdog = Watchdog.Start(Environment.GetEnvironmentVariable("NOTIFY_SOCKET"), Environment.GetEnvironmentVariable("WATCHDOG_USEC"), TimeProvider.System);
-        AwsEnvironment.Apply();
+        AwsEnvironment.Apply(Environment.GetEnvironmentVariable("CREDENTIALS_DIRECTORY"));
         using var stop = new CancellationTokenSource();
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, signal =>
         {

@@ -29,6 +29,10 @@ public static class Tags
     /// with spaces between.</summary>
     public const string EgressAllow = "mayfly:egress-allow";
 
+    /// <summary><c>true</c> has the agent look at each of its guarantees once the runner has started, and tell of them on the
+    /// console; <c>false</c> is the default.</summary>
+    public const string Check = "mayfly:check";
+
     /// <summary>GiB that scratch has to hold at least. 1 to 65,536.</summary>
     public const string ScratchGiB = "mayfly:scratch-gib";
 

@@ -21,6 +21,7 @@ public sealed class HookTests(LightBed bed)
         Assert.Contains($"{run.Instance.Id}, m7i.large in {run.Instance.Zone}", log, StringComparison.Ordinal);
         Assert.Contains($"{run.Instance.Spec.ImageId}, root hash light", log, StringComparison.Ordinal);
         Assert.Matches(@"Boot .*7 close the door \d+\.\d\d s", log);
+        Assert.Matches(@"High-water marks\ndisk .* GiB, memory .* GiB, swap ", log);
         Assert.True(log.IndexOf("Boot ", StringComparison.Ordinal) < log.IndexOf("first step", StringComparison.Ordinal));
     }
 

@@ -28,6 +28,18 @@ public sealed class JobTests
     }
 
     [Fact]
+    public async Task Every_guarantee_holds_while_a_job_runs()
+    {
+        await using var bed = await Bed.MakeAsync(tags: new Dictionary<string, string> { [Tags.Check] = "true" });
+
+        await bed.RunJobAsync("sleep 20");
+
+        var told = bed.Ending!.Events.Select(e => e.Detail).Where(d => d.StartsWith("check ", StringComparison.Ordinal)).ToList();
+        Assert.Equal(9, told.Count);
+        Assert.All(told, guarantee => Assert.StartsWith("check holds", guarantee, StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task The_metadata_service_is_only_ever_asked_with_a_token()
     {
         await using var bed = await Bed.MakeAsync();
