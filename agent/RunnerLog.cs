@@ -26,7 +26,7 @@ internal sealed class RunnerLog(string kind)
     private string? _path;
     private long _position;
 
-    /// <summary>Whether the log has said this so far. False where there is no log yet, or it cannot be read.</summary>
+    /// <summary>Whether the log has said this so far; for nothing, whether there is one. False where there is no log yet, or it cannot be read.</summary>
     /// <param name="folder">Path of <c>_diag</c>.</param>
     public bool Says(string folder, string phrase)
     {
@@ -41,7 +41,7 @@ internal sealed class RunnerLog(string kind)
             // it says nothing
         }
 
-        return _text.ToString().Contains(phrase, StringComparison.Ordinal);
+        return _path is not null && _text.ToString().Contains(phrase, StringComparison.Ordinal);
     }
 
     private void ReadOn(string path)

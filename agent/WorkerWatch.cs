@@ -34,7 +34,8 @@ internal sealed class WorkerWatch(string cgroup, string diagnostics, string proc
             case Phase.Accepted:
                 _worker = Processes().FirstOrDefault(IsWorker);
                 _seen = time.GetTimestamp();
-                return _worker != 0 ? new Happening.WorkerStarted() : null;
+                // One that came and went between two looks has left its log.
+                return _worker != 0 || _workerLog.Says(diagnostics, "") ? new Happening.WorkerStarted() : null;
             case Phase.WorkerStarted when !IsWorker(_worker):
             case Phase.Working when !IsWorker(_worker):
                 return new Happening.WorkerLost();
