@@ -16,6 +16,7 @@ public sealed class LightJobTests(LightBed bed)
         Assert.Equal("job-succeeded", ending.Ending);
         Assert.Equal("success", job.Conclusion);
         Assert.Equal(["runner"], bed.Lab.GitHub.Broker.StepsOutput(job.Id));
+        Assert.Matches("High-water marks\ndisk .* GiB, memory .* GiB, swap none\n", bed.Lab.GitHub.Broker.Logs[job.Id]);
         Assert.Equal("Client.InstanceInitiatedShutdown", run.Instance.Reason.Code);
         Assert.Equal(Milestone.All.SkipWhile(m => m != Milestone.IdentityLearned), ending.Events.Select(e => e.Name).Where(n => n != "note"));
     }
