@@ -89,9 +89,15 @@ internal sealed class Runner : IAsyncDisposable
     public void AskToStop()
     {
         // unshare(1), our child, waits for the sandbox's first process and takes no signal for it.
-        var children = $"/proc/{_process.Id}/task/{_process.Id}/children";
-        if (!_process.HasExited && int.TryParse(File.ReadAllText(children).Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out var first))
-            Kernel.Signal(first, Interrupt);
+        try
+        {
+            if (int.TryParse(File.ReadAllText($"/proc/{_process.Id}/task/{_process.Id}/children").Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out var first))
+                Kernel.Signal(first, Interrupt);
+        }
+        catch (Exception e) when (e is IOException or System.ComponentModel.Win32Exception)
+        {
+            // It has exited by itself, or does so now: that is what was asked for, and its own happening tells.
+        }
     }
 
     /// <summary>Kills whatever is left in the cgroup, at once and as a whole.</summary>
