@@ -211,7 +211,7 @@ Task("Bench")
     .IsDependentOn("Controller")
     .Does(() =>
     {
-        Once("bench", Sources("tests/Bench", "tests/Lab", "agent/Contract", "controller/deploy"), Artifact("bench-program", "mayfly-bench.dll"), () => Publish("bench", "tests/Bench/Bench.csproj", Artifact("bench-program")));
+        Once("bench", Sources("tests/Bench", "tests/Lab", "agent/Contract", "agent/Aws", "controller/deploy"), Artifact("bench-program", "mayfly-bench.dll"), () => Publish("bench", "tests/Bench/Bench.csproj", Artifact("bench-program")));
         CleanDirectory(Artifact("bench"));
         var (program, arguments) = AsRoot("unshare", ["--net", "--pid", "--fork", "--kill-child", "--mount-proc", "dotnet", Artifact("bench-program", "mayfly-bench.dll"),
             $"--agent={Artifact("agent", "mayfly-agent")}", $"--image={Artifact("image")}", $"--controller={Artifact("controller", "mayfly-controller")}", $"--out={Artifact("bench")}", $"--only={only}"]);

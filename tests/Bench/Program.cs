@@ -10,6 +10,8 @@ using Mayfly.Lab.Machines;
 (string[] Names, Func<Bed, CancellationToken, Task<IReadOnlyList<Measurement>>> MeasureAsync)[] families =
 [
     (["agent.binary_bytes"], BinarySize.MeasureAsync),
+    (ExecToRunner.Names, ExecToRunner.MeasureAsync),
+    (Supervision.Names, Supervision.MeasureAsync),
     (Boot.Names, Boot.MeasureAsync),
 ];
 

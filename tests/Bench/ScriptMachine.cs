@@ -11,14 +11,13 @@ internal sealed record ScriptTimes(double Scratch, double Initrd);
 /// <summary>The same kernel, root and disks with a shell script as PID 1 that calls veritysetup, cryptsetup and mkfs.</summary>
 internal static partial class ScriptMachine
 {
-    private static readonly string Scripts = Path.Combine(AppContext.BaseDirectory, "script");
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(4);
 
     /// <summary>Packs its initrd.</summary>
     public static async Task<string> PackAsync(Bed bed, CancellationToken cancel)
     {
         var initrd = Path.Combine(bed.Folder, "script.initrd");
-        _ = await RunAsync("/bin/bash", [Path.Combine(Scripts, "pack.sh"), bed.Image, Directory.CreateDirectory(Path.Combine(bed.Folder, "script")).FullName, initrd], cancel);
+        _ = await RunAsync("/bin/bash", [PathOf("pack.sh"), bed.Image, Directory.CreateDirectory(Path.Combine(bed.Folder, "script")).FullName, initrd], cancel);
         return initrd;
     }
 
@@ -43,7 +42,12 @@ internal static partial class ScriptMachine
             : throw new InvalidOperationException($"the script's machine did not come to its end:\n{console}");
     }
 
-    private static async Task<string> RunAsync(string program, string[] arguments, CancellationToken cancel)
+    public static string PathOf(string script) => Path.Combine(AppContext.BaseDirectory, "script", script);
+
+    /// <summary>Runs a program to its end.</summary>
+    /// <returns>What it printed.</returns>
+    /// <exception cref="InvalidOperationException">It failed: carries what it printed.</exception>
+    public static async Task<string> RunAsync(string program, string[] arguments, CancellationToken cancel)
     {
         using var process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true })
             ?? throw new InvalidOperationException($"{program} did not start");

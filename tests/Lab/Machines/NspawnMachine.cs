@@ -70,6 +70,8 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
 
     private string Device => "mf" + instance.Id[^8..];
 
+    private const string AgentUnit = "payload/system.slice/mayfly-agent.service";
+
     private string Cgroup => Path.Combine(CgroupRoot, $"mayfly-{instance.Id}");
 
     public async Task StartAsync()
@@ -126,8 +128,14 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
     /// <summary>The agent's process, by its id here; 0 while there is none.</summary>
     public int AgentProcessId() => ProcessIds("mayfly-agent") is [var id, ..] ? id : 0;
 
+    /// <summary>The cgroup of the agent and of what it starts, but for the runner; there once the runner is.</summary>
+    public string AgentCgroup => Path.Combine(Cgroup, AgentUnit, "agent");
+
+    /// <summary>The machine's PID 1, by its id here.</summary>
+    public int InitProcessId() => ProcessIds("payload/init.scope", "systemd")[0];
+
     /// <summary>Processes of the agent's unit that bear this name (the kernel cuts names to 15 characters).</summary>
-    public IReadOnlyList<int> ProcessIds(string name) => ProcessIds("payload/system.slice/mayfly-agent.service", name);
+    public IReadOnlyList<int> ProcessIds(string name) => ProcessIds(AgentUnit, name);
 
     private IReadOnlyList<int> ProcessIds(string cgroup, string name)
     {
@@ -155,9 +163,8 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
     /// <exception cref="InvalidOperationException">It failed: carries what it printed.</exception>
     public async Task<string> RunAsync(string command)
     {
-        var init = ProcessIds("payload/init.scope", "systemd")[0];
         using var process = Process.Start(new ProcessStartInfo("nsenter",
-            [$"--target={init}", "--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup", "--root", "--wd=/", "/bin/sh", "-c", command]) { RedirectStandardOutput = true, RedirectStandardError = true })
+            [$"--target={InitProcessId()}", "--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup", "--root", "--wd=/", "/bin/sh", "-c", command]) { RedirectStandardOutput = true, RedirectStandardError = true })
             ?? throw new InvalidOperationException("nsenter did not start");
         var error = process.StandardError.ReadToEndAsync();
         var output = await process.StandardOutput.ReadToEndAsync();
