@@ -39,6 +39,8 @@ internal static class ExecToRunner
         {
             await using var machine = await LightMachine.StartAsync(bed, spot: false, DropIn, cancel);
             await machine.WaitForFileAsync("waiting", cancel);
+            // sudo asks for the machine's own name, and no name server is here to answer: seconds that are not the script's.
+            await machine.Machine.RunAsync("echo 127.0.0.1 $(hostname) >> /etc/hosts");
             await machine.Machine.RunAsync($"cd /opt/actions-runner/bin && rm Runner.Listener && printf '%s' '{Listener}' > Runner.Listener && chmod 755 Runner.Listener");
             if (aws is not null)
             {

@@ -5,7 +5,7 @@
 set -eu
 echo "$EPOCHREALTIME"
 aws=$1
-inside=(nsenter "--target=$2" --mount --pid --)
+inside=(nsenter "--target=$2" --mount --pid --uts --)
 metadata=http://169.254.169.254/latest
 
 # 5. Learn who I am.
