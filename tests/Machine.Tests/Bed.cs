@@ -44,11 +44,7 @@ internal sealed class Bed : IAsyncDisposable
     public static async Task<Bed> MakeAsync(
         string? disk = null, Action<string>? prepareVolume = null, IReadOnlyDictionary<string, string>? tags = null, string? instanceType = null, int? volumeGiB = null)
     {
-        if (File.ReadLines("/proc/net/dev").Skip(2).Count() > 1)
-            Assert.Skip("virtual machines need a network namespace of their own: run ./build.sh --target=Test");
-        if (!s_networkLaid)
-            await LabNetwork.LayAsync();
-        s_networkLaid = true;
+        await LayNetworkAsync();
         var bed = new Bed();
         disk ??= Built.Image;
         bed.Lab = await Mayfly.Lab.Lab.StartAsync(new LabOptions
@@ -112,6 +108,17 @@ internal sealed class Bed : IAsyncDisposable
         await Lab.DisposeAsync();
         await Task.WhenAll(alive);
         Directory.Delete(_folder, recursive: true);
+    }
+
+    private static async Task LayNetworkAsync()
+    {
+        // Only before the first machine: the kernel takes a machine's namespace, and its cable's end here, away in its own time.
+        if (s_networkLaid)
+            return;
+        if (File.ReadLines("/proc/net/dev").Skip(2).Count() > 1)
+            Assert.Skip("virtual machines need a network namespace of their own: run ./build.sh --target=Test");
+        await LabNetwork.LayAsync();
+        s_networkLaid = true;
     }
 
     private static string Template(IReadOnlyDictionary<string, string>? tags, string? instanceType, int? volumeGiB)
