@@ -27,7 +27,9 @@ internal static class ExecToRunner
 
         """;
 
-    private const string Listener = $"#!/bin/bash\necho $EPOCHREALTIME > {Told}\n";
+    /// <summary>Stays for the agent, which would end the machine before it is asked for the time; the script gives it more
+    /// arguments and waits for it.</summary>
+    private const string Listener = $"#!/bin/bash\necho $EPOCHREALTIME > {Told}\n[ $# -gt 1 ] || exec sleep 60\n";
 
     public static async Task<IReadOnlyList<Measurement>> MeasureAsync(Bed bed, CancellationToken cancel)
     {
