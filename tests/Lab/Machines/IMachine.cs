@@ -8,7 +8,7 @@ internal interface IMachine
     /// <summary>Completes when the machine has started.</summary>
     Task StartAsync();
 
-    /// <summary>Completes when the machine is off.</summary>
+    /// <summary>Completes when the machine is off, which it also is when it could not start.</summary>
     Task Ended { get; }
 
     void Kill();

@@ -43,6 +43,20 @@ internal static class LabNetwork
         }
     }
 
+    /// <summary>Takes a machine's cable away for good. The kernel would do so too, once it comes to tidy the machine's namespace
+    /// up; until then the next machine with the same address could not be joined.</summary>
+    public static async Task LeaveAsync(string device)
+    {
+        try
+        {
+            await RunAsync(["ip", "link", "delete", device]);
+        }
+        catch (InvalidOperationException e) when (e.Message.Contains("Cannot find device", StringComparison.Ordinal))
+        {
+            // the kernel was faster
+        }
+    }
+
     /// <summary>Takes a machine's cable out: it sees its link go.</summary>
     public static Task CutAsync(string device) => RunAsync(["ip", "link", "set", device, "down"]);
 

@@ -76,6 +76,20 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
 
     public async Task StartAsync()
     {
+        try
+        {
+            await PowerOnAsync();
+        }
+        catch
+        {
+            Kill();
+            _ended.TrySetResult();
+            throw;
+        }
+    }
+
+    private async Task PowerOnAsync()
+    {
         var root = await LightRoot.PrepareAsync(options.RootImage);
         var at = Directory.CreateDirectory(Path.Combine(options.Folder, instance.Id)).FullName;
         var run = Directory.CreateDirectory(at + ".run", UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute).FullName;
@@ -181,6 +195,7 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
         foreach (var error in (await errors).Split('\n', StringSplitOptions.RemoveEmptyEntries))
             Tell($"nspawn: {error}");
         process.Dispose();
+        await LabNetwork.LeaveAsync(Device);
         RemoveCgroup();
         _ended.TrySetResult();
     }

@@ -43,7 +43,23 @@ internal sealed class QemuMachine(Instance instance, QemuOptions options, TimePr
 
     public Task Ended => _ended.Task;
 
+    private string Device => "mf" + instance.Id[^8..];
+
     public async Task StartAsync()
+    {
+        try
+        {
+            await PowerOnAsync();
+        }
+        catch
+        {
+            Kill();
+            _ended.TrySetResult();
+            throw;
+        }
+    }
+
+    private async Task PowerOnAsync()
     {
         var variables = Path.Combine(options.Folder, $"{instance.Id}.vars");
         File.Copy(FirmwareVariables, variables);
@@ -58,7 +74,7 @@ internal sealed class QemuMachine(Instance instance, QemuOptions options, TimePr
         _process = Process.Start(start) ?? throw new InvalidOperationException("unshare did not start");
         _ = await _process.StandardOutput.ReadLineAsync() ?? throw new InvalidOperationException("no network namespace: " + await _process.StandardError.ReadToEndAsync());
         if (options.WithNetwork)
-            await LabNetwork.JoinAsync(_process.Id, instance.Address, "mf" + instance.Id[^8..]);
+            await LabNetwork.JoinAsync(_process.Id, instance.Address, Device);
         PoweredOn = time.GetUtcNow();
         await _process.StandardInput.WriteLineAsync("go");
         _process.StandardInput.Close();
@@ -149,6 +165,7 @@ internal sealed class QemuMachine(Instance instance, QemuOptions options, TimePr
         if (error.Length > 0)
             options.OnConsoleLine?.Invoke(instance, $"qemu: {error}");
         process.Dispose();
+        await LabNetwork.LeaveAsync(Device);
         _ended.TrySetResult();
     }
 
