@@ -86,6 +86,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
             return (learned, Deadlines.From(learned.Settings, Environment.GetEnvironmentVariable(Deadlines.Patience)));
         });
 
+        // What steps 2 and 3 made by defaults, since there was no network yet, is fitted to the launch's tags (docs/decisions/0011).
         proved = await ProveAsync(Step.EncryptSwap, () => Task.FromResult(StorageFit.Apply(proved, me.Settings, narration)));
 
         // 6. Take the configuration and delete it at its source.
