@@ -20,12 +20,15 @@ public sealed record ConsoleEnding(string Ending, int Step, string Detail, IRead
 /// <summary>
 /// The serial console's lines. An event: <c>mayfly: [12.345] 6 config deleted: /mayfly/config/i-0abc</c>.
 /// The last line: <c>mayfly: end {json}</c>. The kernel writes to the same console and can put its own text in
-/// front of ours, so both are looked for anywhere in a line.
+/// front of ours, so both are looked for anywhere in a line. What a detail quotes, such as a job's name, never holds a mark.
 /// </summary>
 public static class ConsoleLine
 {
-    private const string EventMark = "mayfly: [";
-    private const string EndMark = "mayfly: end ";
+    /// <summary>What every line of ours begins with. In a detail, a space more takes its meaning from it.</summary>
+    private const string Mark = "mayfly: ";
+
+    private const string EventMark = Mark + "[";
+    private const string EndMark = Mark + "end ";
 
     /// <summary>Quotes and accents stay as they are, for people; control characters are escaped all the same.</summary>
     private static readonly ConsoleJson Json = new(new JsonSerializerOptions
@@ -35,14 +38,14 @@ public static class ConsoleLine
     });
 
     public static string Format(ConsoleEvent e) =>
-        string.Create(CultureInfo.InvariantCulture, $"{EventMark}{e.At:F3}] {e.Step} {e.Name}{(e.Detail.Length == 0 ? "" : ": ")}{OneLine(e.Detail)}");
+        string.Create(CultureInfo.InvariantCulture, $"{EventMark}{e.At:F3}] {e.Step} {e.Name}{(e.Detail.Length == 0 ? "" : ": ")}{Harmless(e.Detail)}");
 
-    public static string Format(ConsoleEnding ending) => EndMark + JsonSerializer.Serialize(ending, Json.ConsoleEnding);
+    public static string Format(ConsoleEnding ending) => EndMark + JsonSerializer.Serialize(
+        ending with { Detail = Harmless(ending.Detail), Events = [.. ending.Events.Select(e => e with { Detail = Harmless(e.Detail) })] }, Json.ConsoleEnding);
 
     public static ConsoleEvent? ParseEvent(string line)
     {
-        var start = line.IndexOf(EventMark, StringComparison.Ordinal);
-        if (start < 0)
+        if (StartOf(EventMark, line) is not { } start)
             return null;
         var rest = line.AsSpan(start + EventMark.Length).TrimEnd();
         var close = rest.IndexOf("] ");
@@ -61,12 +64,11 @@ public static class ConsoleLine
 
     public static ConsoleEnding? ParseEnding(string line)
     {
-        var start = line.IndexOf(EndMark, StringComparison.Ordinal);
-        if (start < 0)
+        if (StartOf(EndMark, line) is not { } start)
             return null;
         try
         {
-            return JsonSerializer.Deserialize(line[(start + EndMark.Length)..], Json.ConsoleEnding);
+            return JsonSerializer.Deserialize(line[(start + EndMark.Length)..], Json.ConsoleEnding) is { Ending: not null, Detail: not null, Events: not null } ending ? ending : null;
         }
         catch (JsonException)
         {
@@ -74,10 +76,26 @@ public static class ConsoleLine
         }
     }
 
-    /// <summary>A detail may quote what a job chose, such as its name: a line break or another control character in
-    /// it could begin a line that looks like the agent's own.</summary>
-    private static string OneLine(string text) =>
-        text.Any(char.IsControl) ? string.Concat(text.Select(c => char.IsControl(c) ? ' ' : c)) : text;
+    /// <summary>Where a line of ours with this mark begins; null if it is another, or none. Of several marks the first counts:
+    /// what stands behind it is its detail.</summary>
+    private static int? StartOf(string mark, string line)
+    {
+        var start = line.IndexOf(mark, StringComparison.Ordinal);
+        return start >= 0 && line.IndexOf(mark == EndMark ? EventMark : EndMark, 0, start, StringComparison.Ordinal) < 0 ? start : null;
+    }
+
+    /// <summary>A detail may quote what a job chose, such as its name. A line break in it could begin a line that looks like
+    /// the agent's own, and so could a mark, once the kernel has overwritten the one before it; what steers a terminal, or
+    /// turns the direction of a text, could hide what stands there.</summary>
+    private static string Harmless(string text)
+    {
+        if (text.Any(IsInvisible))
+            text = string.Concat(text.Select(c => IsInvisible(c) ? ' ' : c));
+        return text.Replace(Mark, "mayfly : ", StringComparison.Ordinal);
+    }
+
+    private static bool IsInvisible(char c) => char.GetUnicodeCategory(c) is
+        UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator;
 }
 
 [JsonSerializable(typeof(ConsoleEnding))]
