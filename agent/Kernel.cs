@@ -108,6 +108,19 @@ internal static unsafe partial class Kernel
     /// <summary>Waits until a terminal has sent what was written to it. On anything else: nothing to wait for.</summary>
     public static void Drain(SafeHandle terminal) => _ = tcdrain((int)terminal.DangerousGetHandle());
 
+    /// <summary>Lets no Ctrl-S from a terminal's far end stop what is written to it; one that stopped it before goes on. On
+    /// anything else: nothing to do. https://man7.org/linux/man-pages/man3/termios.3.html, IXON</summary>
+    public static void IgnoreStopCharacter(SafeHandle terminal)
+    {
+        const nuint getSettings = 0x5401, setSettings = 0x5402; // TCGETS, TCSETS
+        const uint stopCharacter = 0x400;
+        TerminalSettings settings;
+        if (Ioctl(terminal, getSettings, &settings) != 0 || (settings.Input & stopCharacter) == 0)
+            return;
+        settings.Input &= ~stopCharacter;
+        _ = Ioctl(terminal, setSettings, &settings);
+    }
+
     public static void Signal(int processId, int signal) => Check(kill(processId, signal), "kill", $"signal {signal} to {processId}");
 
     public static void ChangeOwner(string path, uint user, uint group) => Check(chown(path, user, group), "chown", path);
@@ -185,6 +198,17 @@ internal static unsafe partial class Kernel
         public long SystemSeconds;
         public long SystemMicroseconds;
         public fixed long Rest[14];
+    }
+
+    /// <summary>The kernel's own <c>termios</c>, which is not glibc's.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    private struct TerminalSettings
+    {
+        public uint Input;
+        public uint Output;
+        public uint Control;
+        public uint Local;
+        public fixed byte Rest[20];
     }
 
     [LibraryImport("libc")]

@@ -16,6 +16,9 @@ internal static class Program
     /// <summary>A machine that can go off has gone within a second or two.</summary>
     private static readonly TimeSpan PowerOffLimit = TimeSpan.FromSeconds(10);
 
+    /// <summary>For what is left to say, once the machine has nothing else to do. At 115,200 baud 20 KiB pass in it.</summary>
+    private static readonly TimeSpan ConsoleLimit = TimeSpan.FromSeconds(2);
+
     private const string Help =
         """
         mayfly-agent: runs one GitHub Actions job on this machine, then ends the machine.
@@ -78,7 +81,7 @@ internal static class Program
 
         narration ??= Open([]);
         narration.End(ending);
-        await DrainConsoleAsync();
+        await DrainConsoleAsync(narration);
         // 10. End. The call does not return unless the kernel refuses, and may hang in a driver.
         var off = Task.Run(Kernel.PowerOff);
         var refused = await Task.WhenAny(off, Task.Delay(PowerOffLimit, TimeProvider.System, CancellationToken.None)) == off;
@@ -86,7 +89,7 @@ internal static class Program
         // The initrd has no network, and PID 1's exit is a panic, which reboots.
         if (Kernel.ProcessId != 1)
             narration.Note(Step.End, await SelfTermination.TryAsync(TimeProvider.System) is { } why ? $"EC2 could not be asked to terminate this instance: {why}" : "EC2 was asked to terminate this instance");
-        await DrainConsoleAsync();
+        await DrainConsoleAsync(narration);
         // By the exit code systemd's failure action does what is left to do.
         return 1;
     }
@@ -120,6 +123,7 @@ internal static class Program
         var narration = open([]);
         narration.Started(0);
         var system = await new Boot(narration, TimeProvider.System).InitrdAsync(CancellationToken.None);
+        narration.Drain(ConsoleLimit); // what waits is lost with this program
         Initrd.FreeMemory();
         Kernel.MoveRoot(system);
         throw Kernel.Become("/usr/lib/systemd/systemd", []);
@@ -149,8 +153,11 @@ internal static class Program
     /// https://www.freedesktop.org/software/systemd/man/systemd.exec.html#$SERVICE_RESULT</summary>
     private static int SayEpitaph(string? result, string? code, string? status)
     {
-        if (result is not (null or "success" or "exit-code"))
-            Open([]).End(Ending.AgentLost($"{result} ({code} {status})"));
+        if (result is null or "success" or "exit-code")
+            return 0;
+        var narration = Open([]);
+        narration.End(Ending.AgentLost($"{result} ({code} {status})"));
+        narration.Drain(ConsoleLimit);
         return 0;
     }
 
@@ -161,7 +168,9 @@ internal static class Program
     {
         try
         {
-            return new FileStream("/dev/console", FileMode.Open, FileAccess.Write, FileShare.ReadWrite, bufferSize: 0);
+            var console = new FileStream("/dev/console", FileMode.Open, FileAccess.Write, FileShare.ReadWrite, bufferSize: 0);
+            Kernel.IgnoreStopCharacter(console.SafeFileHandle);
+            return console;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -170,9 +179,13 @@ internal static class Program
     }
 
     /// <summary>Power-off cuts off what the serial line has not sent yet; a line that is stuck cuts itself off.</summary>
-    private static async Task DrainConsoleAsync()
+    private static async Task DrainConsoleAsync(Narration narration)
     {
-        if (OpenConsole() is FileStream console)
-            await Task.WhenAny(Task.Run(() => Kernel.Drain(console.SafeFileHandle)), Task.Delay(TimeSpan.FromSeconds(2), TimeProvider.System, CancellationToken.None));
+        var draining = Task.Run(() =>
+        {
+            if (narration.Drain(ConsoleLimit) && OpenConsole() is FileStream console)
+                Kernel.Drain(console.SafeFileHandle);
+        });
+        await Task.WhenAny(draining, Task.Delay(ConsoleLimit, TimeProvider.System, CancellationToken.None));
     }
 }

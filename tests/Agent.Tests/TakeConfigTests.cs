@@ -243,10 +243,17 @@ public sealed class TakeConfigTests : IAsyncLifetime
         return e.Ending.Detail;
     }
 
-    private Task<JitConfig> TakeAsync()
+    private async Task<JitConfig> TakeAsync()
     {
         var narration = new Narration(new ConsoleStream(_console), () => 1, []);
-        return JitConfig.TakeAsync(new ParameterSource(new SsmClient(_connection), _instance.Id), narration, _time, TestContext.Current.CancellationToken);
+        try
+        {
+            return await JitConfig.TakeAsync(new ParameterSource(new SsmClient(_connection), _instance.Id), narration, _time, TestContext.Current.CancellationToken);
+        }
+        finally
+        {
+            Assert.True(narration.Drain(TimeSpan.FromSeconds(20)));
+        }
     }
 
     private void Refuse(string action, AwsFault fault) => _lab.Ssm.Disturb = (asked, caller) =>
