@@ -29,19 +29,46 @@ public sealed class ChaosTests(LightBed bed)
         var failures = new List<string>();
         await Parallel.ForEachAsync(plan, new ParallelOptions { MaxDegreeOfParallelism = 4, CancellationToken = TestContext.Current.CancellationToken }, async (run, _) =>
         {
-            if (await TryAsync(run.Signal, run.Moment) is { } failure)
+            var machine = await bed.LaunchAsync();
+            if (await TryAsync(machine, run.Signal, run.Moment) is { } failure)
             {
                 lock (failures)
-                    failures.Add($"run {run.Number}, SIG{run.Signal} after {run.Moment.TotalSeconds:F3} s: {failure}");
+                    failures.Add($"run {run.Number}, SIG{run.Signal} after {run.Moment.TotalSeconds:F3} s, {machine.Instance.Id}: {failure}");
             }
         });
 
         Assert.True(failures.Count == 0, $"MAYFLY_CHAOS_SEED={seed}\n{string.Join('\n', failures)}");
     }
 
-    private async Task<string?> TryAsync(string signal, TimeSpan moment)
+    /// <summary>The bed means the agent by it, and not what the agent is about to become another program in.</summary>
+    [Fact]
+    public async Task From_its_start_to_its_machines_end_the_agents_process_is_one_and_the_same()
     {
         var run = await bed.LaunchAsync();
+        await run.QueueAsync(["true"]);
+        var seen = new HashSet<int>();
+
+        for (var end = run.TerminatedAsync(); !end.IsCompleted; await Task.WhenAny(end, Task.Delay(TimeSpan.FromMilliseconds(1), TimeProvider.System, CancellationToken.None)))
+            seen.Add(run.Machine.AgentProcessId());
+
+        seen.Remove(0);
+        Assert.Single(seen);
+    }
+
+    private static async Task<string?> TryAsync(LightRun run, string signal, TimeSpan moment)
+    {
+        try
+        {
+            return await PlayAsync(run, signal, moment);
+        }
+        catch (Exception e) when (e is TimeoutException or InvalidOperationException)
+        {
+            return e.Message;
+        }
+    }
+
+    private static async Task<string?> PlayAsync(LightRun run, string signal, TimeSpan moment)
+    {
         await run.QueueAsync(["sleep 4"]);
         var agent = await run.AgentAsync();
         await Task.Delay(moment, TimeProvider.System, TestContext.Current.CancellationToken);

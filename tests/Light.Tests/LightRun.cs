@@ -30,7 +30,7 @@ internal sealed class LightRun(Lab.Lab lab, Instance instance, Runner runner, st
     /// <summary>Waits for a console event; a machine that ends without it fails the test at once, with its last words.</summary>
     public async Task<LabEvent> WaitForAsync(string name)
     {
-        var first = await lab.Journal.WaitForAsync(e => e.Subject == instance.Id && ((e.Source == "console" && e.Name == name) || IsEnd(e)), Limit, TestContext.Current.CancellationToken);
+        var first = await FirstAsync(e => (e.Source == "console" && e.Name == name) || IsEnd(e), $"say '{name}'");
         return first.Name == name ? first : throw new InvalidOperationException($"the machine ended before '{name}':\n{string.Join('\n', Console)}");
     }
 
@@ -44,8 +44,8 @@ internal sealed class LightRun(Lab.Lab lab, Instance instance, Runner runner, st
     /// <summary>Waits for a note that contains these words.</summary>
     public async Task WaitForNoteAsync(string part)
     {
-        var first = await lab.Journal.WaitForAsync(
-            e => e.Subject == instance.Id && ((e is { Source: "console", Name: "note" } && e.Detail.Contains(part, StringComparison.Ordinal)) || IsEnd(e)), Limit, TestContext.Current.CancellationToken);
+        var first = await FirstAsync(
+            e => (e is { Source: "console", Name: "note" } && e.Detail.Contains(part, StringComparison.Ordinal)) || IsEnd(e), $"note '{part}'");
         if (IsEnd(first))
             throw new InvalidOperationException($"the machine ended before a note with '{part}':\n{string.Join('\n', Console)}");
     }
@@ -62,14 +62,29 @@ internal sealed class LightRun(Lab.Lab lab, Instance instance, Runner runner, st
             if (Machine.AgentProcessId() is var id and not 0)
                 return id;
             if (await Task.WhenAny(end, Task.Delay(TimeSpan.FromMilliseconds(20), TimeProvider.System, CancellationToken.None)) == end)
+            {
+                await end;
                 throw new InvalidOperationException($"the machine ended before its agent was seen:\n{string.Join('\n', Console)}");
+            }
         }
     }
 
-    public Task<LabEvent> TerminatedAsync() =>
-        lab.Journal.WaitForAsync(e => e.Subject == instance.Id && IsEnd(e), Limit, TestContext.Current.CancellationToken);
+    public Task<LabEvent> TerminatedAsync() => FirstAsync(IsEnd, "end");
 
     public IEnumerable<string> Notes() => Console.Select(ConsoleLine.ParseEvent).Where(e => e?.Name == "note").Select(e => e!.Detail);
+
+    /// <summary>The journal is of all machines; whoever waits in vain wants to see this one's console.</summary>
+    private async Task<LabEvent> FirstAsync(Func<LabEvent, bool> match, string what)
+    {
+        try
+        {
+            return await lab.Journal.WaitForAsync(e => e.Subject == instance.Id && match(e), Limit, TestContext.Current.CancellationToken);
+        }
+        catch (TimeoutException)
+        {
+            throw new TimeoutException($"{instance.Id} did not {what} within {Limit.TotalSeconds:F0} s; its console's last lines:\n{string.Join('\n', Console.TakeLast(30))}");
+        }
+    }
 
     private static bool IsEnd(LabEvent e) => e is { Source: "ec2", Name: "instance terminated" };
 }

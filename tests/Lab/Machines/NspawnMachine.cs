@@ -139,8 +139,10 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
             return _console.ToString();
     }
 
-    /// <summary>The agent's process, by its id here; 0 while there is none.</summary>
-    public int AgentProcessId() => ProcessIds("mayfly-agent") is [var id, ..] ? id : 0;
+    /// <summary>The agent's process, by its id here; 0 while there is none. What it starts bears its name too until it becomes
+    /// another program, the sandbox's first process for tens of milliseconds: only the agent is systemd's own child.</summary>
+    public int AgentProcessId() => ProcessIds("payload/init.scope", "systemd") is [var init, ..]
+        ? ProcessIds("mayfly-agent").FirstOrDefault(id => ParentOf(id) == init) : 0;
 
     /// <summary>The cgroup of the agent and of what it starts, but for the runner; there once the runner is.</summary>
     public string AgentCgroup => Path.Combine(Cgroup, AgentUnit, "agent");
@@ -162,6 +164,19 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             return []; // going or gone
+        }
+    }
+
+    /// <summary>0 for a process that has gone.</summary>
+    private static int ParentOf(int processId)
+    {
+        try
+        {
+            return int.Parse(File.ReadLines($"/proc/{processId}/status").First(line => line.StartsWith("PPid:", StringComparison.Ordinal))[5..], CultureInfo.InvariantCulture);
+        }
+        catch (Exception e) when (e is IOException or InvalidOperationException)
+        {
+            return 0;
         }
     }
 
