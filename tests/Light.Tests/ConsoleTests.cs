@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Mayfly.Contract;
 using Xunit;
 
@@ -32,8 +33,11 @@ public sealed class ConsoleTests(LightBed bed)
         await run.WaitForAsync(Milestone.RunnerListening);
 
         await run.Machine.RunAsync($"{Stop} && systemctl start --no-block emergency.service");
+        var since = Stopwatch.StartNew();
 
         await run.TerminatedAsync();
+        // The unit's JobTimeoutSec, and what a busy building machine takes.
+        Assert.InRange(since.Elapsed, TimeSpan.Zero, TimeSpan.FromSeconds(10 + 15));
         Assert.Equal("Client.InstanceInitiatedShutdown", run.Instance.Reason.Code);
     }
 
