@@ -28,7 +28,7 @@ internal static class Program
           epitaph        say that the service was lost, and how; for its unit
           enter-sandbox  ROOT PROGRAM...: (as PID 1 of a namespace) become the program inside the job's sandbox
           check          print each guarantee and whether it holds on this machine; 0 if all do
-          --version      print the version
+          --version      print the version, and that of the .NET runtime inside
           --help         print this
 
         Console lines and endings are explained in docs/debugging.md.
@@ -49,7 +49,7 @@ internal static class Program
             case ["check"]:
                 return await CheckAsync();
             case ["--version"]:
-                Console.WriteLine(Assembly.GetExecutingAssembly().GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion);
+                Console.WriteLine($"{Assembly.GetExecutingAssembly().GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion} ({RuntimeInformation.FrameworkDescription})");
                 return 0;
             case ["--help"]:
                 Console.WriteLine(Help);
