@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Joins kernel, initrd and command line into one bootable file (a UKI), and that and the root into a disk.
-#   disk.sh OUT_DIR          needs vmlinuz, initrd, cmdline and root.part there; leaves mayfly.efi and disk.raw
+# Joins kernel, initrd and command line into one bootable file (a UKI), signed if there is a key, and that and the root
+# into a disk.
+#   disk.sh OUT_DIR [KEY CERTIFICATE]   needs vmlinuz, initrd, cmdline and root.part there; leaves mayfly.efi and disk.raw
 set -euo pipefail
-out=$1
+out=$1 key=${2:+$(realpath "$2")} certificate=${3:+$(realpath "$3")}
 cd "$out"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -26,6 +27,13 @@ header=$(od -An -tu4 -j 60 -N 4 mayfly.efi | tr -d ' ')
 for offset in 8 88; do
   printf '\0\0\0\0' | dd of=mayfly.efi bs=1 seek=$((header + offset)) conv=notrunc status=none
 done
+# A signature begins at a multiple of eight bytes; so padded, the file has the same Authenticode digest signed and unsigned.
+truncate -s %8 mayfly.efi
+if [[ -n $key ]]; then
+  # The signature tells its own time: the constant one. RSA's is then the same each time.
+  osslsigncode sign -h sha256 -st "$SOURCE_DATE_EPOCH" -key "$key" -certs "$certificate" -in mayfly.efi -out "$work/signed.efi" > /dev/null
+  cp "$work/signed.efi" mayfly.efi
+fi
 
 size=$(stat -c %s mayfly.efi)
 esp_mib=$((size / 1048576 + 8))

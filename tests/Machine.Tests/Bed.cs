@@ -41,8 +41,10 @@ internal sealed class Bed : IAsyncDisposable
     /// <param name="tags">For each instance, as an operator would put them into the launch template.</param>
     /// <param name="instanceType">Instead of the template's.</param>
     /// <param name="volumeGiB">Size of the template's scratch volume.</param>
+    /// <param name="machine">Alters how machines are made.</param>
     public static async Task<Bed> MakeAsync(
-        string? disk = null, Action<string>? prepareVolume = null, IReadOnlyDictionary<string, string>? tags = null, string? instanceType = null, int? volumeGiB = null)
+        string? disk = null, Action<string>? prepareVolume = null, IReadOnlyDictionary<string, string>? tags = null, string? instanceType = null, int? volumeGiB = null,
+        Func<QemuOptions, QemuOptions>? machine = null)
     {
         await LayNetworkAsync();
         var bed = new Bed();
@@ -51,12 +53,16 @@ internal sealed class Bed : IAsyncDisposable
         {
             Inside = LabNetwork.Inside,
             Imds = LabNetwork.Metadata,
-            Machine = (lab, instance) => new QemuMachine(instance, new QemuOptions(disk,
-                $"AWS_ENDPOINT_URL_SSM=http://{LabNetwork.Inside}:{lab.AwsAddress.Port}\nAWS_ENDPOINT_URL_EC2=http://{LabNetwork.Inside}:{lab.AwsAddress.Port}\n", bed._folder, Limit)
+            Machine = (lab, instance) =>
             {
-                OnConsoleLine = bed.OnConsoleLine,
-                PrepareVolume = prepareVolume,
-            }, TimeProvider.System),
+                var options = new QemuOptions(disk,
+                    $"AWS_ENDPOINT_URL_SSM=http://{LabNetwork.Inside}:{lab.AwsAddress.Port}\nAWS_ENDPOINT_URL_EC2=http://{LabNetwork.Inside}:{lab.AwsAddress.Port}\n", bed._folder, Limit)
+                {
+                    OnConsoleLine = bed.OnConsoleLine,
+                    PrepareVolume = prepareVolume,
+                };
+                return new QemuMachine(instance, machine?.Invoke(options) ?? options, TimeProvider.System);
+            },
         });
         bed.Lab.Templates.Load(Template(tags, instanceType, volumeGiB), ImageId);
         return bed;
@@ -144,6 +150,8 @@ internal sealed class Bed : IAsyncDisposable
     private void OnConsoleLine(Instance instance, string line)
     {
         _console.Enqueue(line);
+        if (line.Contains("BdsDxe: failed to load", StringComparison.Ordinal))
+            Lab.Journal.Record("firmware", "boot refused", instance.Id, line);
         if (ConsoleLine.ParseEvent(line) is { } e)
             Lab.Journal.Record("console", e.Name, instance.Id, e.Detail);
     }

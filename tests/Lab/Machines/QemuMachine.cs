@@ -15,6 +15,13 @@ internal sealed record QemuOptions(string DiskImage, string Environment, string 
     /// <summary>Called for each line on the console, as it is written.</summary>
     public Action<Instance, string>? OnConsoleLine { get; init; }
 
+    /// <summary>A firmware variable store with Secure Boot's keys enrolled; null for firmware that boots anything. On EC2 the
+    /// image's UefiData.</summary>
+    public string? SecureBoot { get; init; }
+
+    /// <summary>Whether the machine has a TPM, as an image registered with TpmSupport gets.</summary>
+    public bool WithTpm { get; init; }
+
     /// <summary>Called with the file of each empty volume and instance store, named by its serial, before the machine starts.</summary>
     public Action<string>? PrepareVolume { get; init; }
 }
@@ -26,8 +33,16 @@ internal sealed record QemuOptions(string DiskImage, string Environment, string 
 internal sealed class QemuMachine(Instance instance, QemuOptions options, TimeProvider time) : IMachine
 {
     private const string Firmware = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+    private const string SecureFirmware = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
     private const string FirmwareVariables = "/usr/share/OVMF/OVMF_VARS_4M.fd";
     private static readonly TimeSpan ConsolePause = TimeSpan.FromMilliseconds(50);
+
+    // Beside QEMU a software TPM, which ends with it.
+    private const string WithTpmScript = """
+        mkdir "$0"
+        swtpm socket --tpm2 --tpmstate dir="$0" --ctrl type=unixio,path="$0/socket" --daemon --terminate || exit
+        echo ready; read go; exec "$@"
+        """;
 
     /// <summary><c>/dev/kvm</c> may be there without serving a stock kernel; these modules do.</summary>
     public static string Accelerator { get; } =
@@ -62,13 +77,13 @@ internal sealed class QemuMachine(Instance instance, QemuOptions options, TimePr
     private async Task PowerOnAsync()
     {
         var variables = Path.Combine(options.Folder, $"{instance.Id}.vars");
-        File.Copy(FirmwareVariables, variables);
+        File.Copy(options.SecureBoot ?? FirmwareVariables, variables);
         await File.WriteAllTextAsync(ConsoleFile, "");
 
         // The shell waits in the new network namespace until the veth pair is laid, then becomes QEMU under a time limit.
         var start = new ProcessStartInfo("/usr/bin/unshare") { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
         foreach (var argument in (IEnumerable<string>)[
-            "--net", "--", "/bin/sh", "-c", "echo ready; read go; exec \"$@\"", "sh",
+            "--net", "--", "/bin/sh", "-c", options.WithTpm ? WithTpmScript : "echo ready; read go; exec \"$@\"", $"{ConsoleFile}.tpm",
             "timeout", "--kill-after=5", options.Limit.TotalSeconds.ToString("F0", CultureInfo.InvariantCulture), "qemu-system-x86_64", .. Arguments(variables)])
             start.ArgumentList.Add(argument);
         _process = Process.Start(start) ?? throw new InvalidOperationException("unshare did not start");
@@ -107,9 +122,10 @@ internal sealed class QemuMachine(Instance instance, QemuOptions options, TimePr
         var (cores, megabytes) = SizeOf(instance.Type);
         List<string> arguments =
         [
-            "-machine", "q35", "-accel", Accelerator, "-cpu", "max", "-smp", $"{cores}", "-m", $"{megabytes}",
+            // Only code in system management mode may write Secure Boot's variables.
+            "-machine", options.SecureBoot is null ? "q35" : "q35,smm=on", "-global", $"driver=cfi.pflash01,property=secure,value={(options.SecureBoot is null ? "off" : "on")}", "-accel", Accelerator, "-cpu", "max", "-smp", $"{cores}", "-m", $"{megabytes}",
             "-display", "none", "-no-reboot", "-serial", $"file:{ConsoleFile}", "-monitor", "none",
-            "-drive", $"if=pflash,format=raw,unit=0,readonly=on,file={Firmware}", "-drive", $"if=pflash,format=raw,unit=1,file={variables}",
+            "-drive", $"if=pflash,format=raw,unit=0,readonly=on,file={(options.SecureBoot is null ? Firmware : SecureFirmware)}", "-drive", $"if=pflash,format=raw,unit=1,file={variables}",
             "-device", "virtio-rng-pci",
             "-smbios", $"type=1,manufacturer=Amazon EC2,product={instance.Type},serial=ec2-{instance.Id}",
             "-smbios", $"type=11,value=io.systemd.credential.binary:mayfly.environment={Convert.ToBase64String(Encoding.UTF8.GetBytes(options.Environment))}",
@@ -128,6 +144,8 @@ internal sealed class QemuMachine(Instance instance, QemuOptions options, TimePr
             arguments.AddRange(["-drive", $"id={serial},if=none,format=raw,discard=unmap,file={path}", "-device", $"nvme,drive={serial},serial={serial}"]);
         }
 
+        if (options.WithTpm)
+            arguments.AddRange(["-chardev", $"socket,id=tpm,path={ConsoleFile}.tpm/socket", "-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", "tpm-crb,tpmdev=tpm0"]);
         if (options.WithNetwork)
             arguments.AddRange(["-netdev", "user,id=net0,ipv6=off", "-device", "virtio-net-pci,netdev=net0"]);
         else
