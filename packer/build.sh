@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the image: everything that ./build.sh --target=Image does after its programs are built. Runs as root.
 #   build.sh --agent=FILE --runner=DIR --runner-kind=stand-in|official --out=DIR --cache=DIR
+#            [--signing-key=FILE --signing-certificate=FILE] [--source=COMMIT[+modified]]
 #            [--suite=bookworm] [--mirror=ADDRESS[,SECURITY-ADDRESS]] [--packages=FILE]
 # The same inputs give the same bytes: no time, no name and no path of the building machine goes in.
 set -euo pipefail
@@ -9,7 +10,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 export SOURCE_DATE_EPOCH=1767225600 LC_ALL=C TZ=UTC
 umask 022
 
-suite=bookworm mirror='' packages=$here/packages/minimal.list agent='' runner='' runner_kind='' out='' cache=''
+suite=bookworm mirror='' packages=$here/packages/minimal.list agent='' runner='' runner_kind='' out='' cache='' signing_key='' signing_certificate='' source=''
 for argument in "$@"; do
   case $argument in
     --agent=*) agent=${argument#*=} ;;
@@ -19,12 +20,17 @@ for argument in "$@"; do
     --cache=*) cache=${argument#*=} ;;
     --suite=*) suite=${argument#*=} ;;
     --mirror=*) mirror=${argument#*=} ;;
+    --signing-key=*) signing_key=${argument#*=} ;;
+    --signing-certificate=*) signing_certificate=${argument#*=} ;;
+    --source=*) source=${argument#*=} ;;
     --packages=*) packages=${argument#*=} ;;
     *) echo "unknown argument '$argument'" >&2; exit 64 ;;
   esac
 done
 [[ -x $agent ]] || { echo "--agent='$agent' is not a program; build it with ./build.sh --target=Agent" >&2; exit 64; }
 [[ -n $out && -n $cache ]] || { echo "--out and --cache are required" >&2; exit 64; }
+[[ -z $signing_key && -z $signing_certificate || -r $signing_key && -r $signing_certificate ]] \
+  || { echo "--signing-key='$signing_key' and --signing-certificate='$signing_certificate' have to be readable files, both or neither" >&2; exit 64; }
 mkdir -p "$out" "$cache"
 out=$(cd "$out" && pwd)
 work=$(mktemp -d "$cache/work.XXXXXX")
@@ -61,12 +67,13 @@ say "initrd"
 cp "$base"/kernel/boot/vmlinuz-* "$out/vmlinuz"
 printf '%s %s' "$(sed 's/#.*//' "$here/kernel.cmdline" | awk NF | paste -s -d ' ')" "$(cat "$out/verity.cmdline")" > "$out/cmdline"
 say "bootable file and disk"
-"$here/scripts/disk.sh" "$out"
+"$here/scripts/disk.sh" "$out" "$signing_key" "$signing_certificate"
 
 digest() { sha256sum "$1" | cut -d ' ' -f 1; }
 value() { tr ' ' '\n' < "$out/verity.cmdline" | sed -n "s/^mayfly.$1=//p"; }
-# One digest for all of the runner: of its files' digests, in order.
-runner_digest=$(cd "$work/tree/opt/actions-runner" && find . -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -d ' ' -f 1)
+runner_digest=$("$here/scripts/tree-digest.sh" "$work/tree/opt/actions-runner")
+# "0.1.0 (.NET 10.0.1)": the program knows best what it was linked from.
+agent_version=$("$agent" --version)
 # Asked of the copy, which is no longer needed: the official runner writes a log beside its programs even for this.
 runner_version=$(timeout 30 env -i PATH="$PATH" HOME="$work" DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 "$work/tree/opt/actions-runner/bin/Runner.Listener" --version 2>/dev/null \
   | grep -m 1 -E '^[0-9]+(\.[0-9]+)+$' || echo unknown)
@@ -75,12 +82,21 @@ jq -n \
   --arg disk "$(digest "$out/disk.raw")" --arg esp "$(cat "$out/esp.sha256")" --arg root "$(digest "$out/root.part")" --arg uki "$(digest "$out/mayfly.efi")" \
   --argjson disk_bytes "$(stat -c %s "$out/disk.raw")" --argjson root_bytes "$(stat -c %s "$out/root.part")" --argjson initrd_bytes "$(stat -c %s "$out/initrd")" \
   --arg agent "$(digest "$agent")" --arg runner_kind "$runner_kind" --arg runner_version "$runner_version" --arg runner_digest "$runner_digest" \
+  --arg agent_version "$agent_version" --argjson pcrs "$("$here/scripts/pcrs.sh" "$out/mayfly.efi")" --argjson signed "$([[ -n $signing_key ]] && echo true || echo false)" \
   --arg kernel "$(basename "$base"/kernel/lib/modules/*)" --argjson epoch "$SOURCE_DATE_EPOCH" --rawfile packages "$base/packages" --rawfile suites "$base/suites" \
   '{rootHash: $roothash, salt: $salt, dataBlocks: $blocks,
     sha256: {disk: $disk, esp: $esp, root: $root, uki: $uki, agent: $agent},
     bytes: {disk: $disk_bytes, root: $root_bytes, initrd: $initrd_bytes},
+    agent: ($agent_version | capture("^(?<version>[^ ]+) \\(\\.NET (?<dotnet>[^)]+)\\)$")),
     runner: {kind: $runner_kind, version: $runner_version, sha256: $runner_digest},
+    secureBoot: {signed: $signed}, pcrs: $pcrs,
     kernel: $kernel, suites: ($suites | split("\n") | map(select(. != ""))), sourceDateEpoch: $epoch,
     packages: ($packages | split("\n") | map(select(. != "") | split("\t") | {name: .[0], version: .[1]}))}' > "$out/manifest.json"
+say "bill of materials and provenance"
+"$here/scripts/sbom.sh" "$work/tree" "$out/manifest.json" > "$out/bom.json"
+"$here/scripts/provenance.sh" "$out" "$source" > "$out/provenance.json"
+(cd "$out" && sha256sum disk.raw root.part mayfly.efi manifest.json bom.json provenance.json > SHA256SUMS)
+rm -f "$out/SHA256SUMS.sig"
+[[ -z $signing_key ]] || openssl dgst -sha256 -sign "$signing_key" -out "$out/SHA256SUMS.sig" "$out/SHA256SUMS"
 rm -f "$out/esp.sha256" "$out/verity.cmdline"
 say "root hash $(jq -r .rootHash "$out/manifest.json")"

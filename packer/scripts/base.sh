@@ -46,7 +46,7 @@ mmdebstrap --mode=root --variant=minbase --include="$packages" \
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
   --dpkgopt='path-exclude=/usr/share/info/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
   --dpkgopt='path-exclude=/usr/share/i18n/*' \
-  --customize-hook='chroot "$1" dpkg-query -W > "$OUT/packages"' \
+  --customize-hook='dpkg-query --admindir="$1/var/lib/dpkg" --show --showformat="\${Package}\\t\${Version}\\n" > "$OUT/packages"' \
   --customize-hook="$take_kernel" \
   "$suite" "$out/base.tar" - <<< "$sources"
 

@@ -46,7 +46,7 @@ internal static class Builder
         return (code, output + error);
     }
 
-    private static async Task<(int Code, string Output, string Error)> StartAsync(string program, string[] arguments, (string Name, string Value)[] environment)
+    public static async Task<(int Code, string Output, string Error)> StartAsync(string program, string[] arguments, (string Name, string Value)[] environment)
     {
         var start = new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
         foreach (var (name, value) in environment)

@@ -1,5 +1,3 @@
-using System.ComponentModel;
-using System.Diagnostics;
 using System.Reflection;
 using System.Text.Json;
 using System.Text.Json.Nodes;
@@ -13,7 +11,9 @@ public sealed class GitHubSchemaTests
 {
     private const string Version = "7.6.1";
 
-    private static readonly TimeSpan InstallLimit = TimeSpan.FromMinutes(3);
+    private static readonly NpmPackages Octokit = new(
+        typeof(GitHubSchemaTests).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == "Artifacts").Value!, $"octokit-{Version}",
+        $"@octokit/webhooks-schemas@{Version}", $"@octokit/webhooks-examples@{Version}");
 
     [Fact]
     public async Task Every_event_of_a_jobs_life_obeys_the_official_schema()
@@ -92,49 +92,6 @@ public sealed class GitHubSchemaTests
         return events;
     }
 
-    /// <summary>A file of the npm packages, which are installed once.</summary>
-    private static async Task<string> ReadAsync(string path)
-    {
-        var artifacts = typeof(GitHubSchemaTests).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == "Artifacts").Value!;
-        var folder = Path.GetFullPath(Path.Combine(artifacts, $"octokit-{Version}"));
-        var file = Path.Combine(folder, "node_modules/@octokit", path);
-        await Once.WaitAsync(TestContext.Current.CancellationToken);
-        try
-        {
-            if (!File.Exists(file))
-                await InstallAsync(folder);
-        }
-        finally
-        {
-            Once.Release();
-        }
-
-        return await File.ReadAllTextAsync(file, TestContext.Current.CancellationToken);
-    }
-
-    private static readonly SemaphoreSlim Once = new(1);
-
-    private static async Task InstallAsync(string folder)
-    {
-        Directory.CreateDirectory(folder);
-        var start = new ProcessStartInfo("npm") { RedirectStandardError = true, RedirectStandardOutput = true };
-        foreach (var argument in (string[])["install", "--prefix", folder, "--no-audit", "--no-fund", "--ignore-scripts", $"@octokit/webhooks-schemas@{Version}", $"@octokit/webhooks-examples@{Version}"])
-            start.ArgumentList.Add(argument);
-        try
-        {
-            using var npm = Process.Start(start)!;
-            var errors = npm.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
-            var output = npm.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
-            using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
-            limit.CancelAfter(InstallLimit);
-            await npm.WaitForExitAsync(limit.Token);
-            await output;
-            if (npm.ExitCode != 0)
-                Assert.Skip($"SKIPPED: the official webhook schema could not be installed; npm says: {await errors}");
-        }
-        catch (Win32Exception)
-        {
-            Assert.Skip("SKIPPED: npm is not installed, so the lab's webhooks are not held against the official schema and examples");
-        }
-    }
+    private static async Task<string> ReadAsync(string path) =>
+        await File.ReadAllTextAsync(await Octokit.FindAsync(Path.Combine("@octokit", path)), TestContext.Current.CancellationToken);
 }

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Writes what the image was made from, by what: an in-toto statement with SLSA's provenance (https://slsa.dev/spec/v1.0/provenance).
+# It names no time and no machine: the same build anywhere gives the same statement.
+#   provenance.sh OUT_DIR SOURCE > provenance.json      SOURCE: the commit, with "+modified" behind it if the tree was; may be empty
+set -euo pipefail
+out=$1 source=$2
+cd "$out"
+
+version() { dpkg-query --show --showformat='${Version}' "$1"; }
+digests=$(sha256sum disk.raw root.part mayfly.efi manifest.json bom.json | jq -R -s 'split("\n") | map(select(. != "") | split("  ") | {name: .[1], digest: {sha256: .[0]}})')
+tools=$(for tool in mmdebstrap erofs-utils cryptsetup-bin binutils systemd-boot-efi dosfstools mtools gdisk zstd cpio kmod osslsigncode; do
+  printf '%s\t%s\n' "$tool" "$(version "$tool" 2> /dev/null || echo unknown)"
+done | jq -R -s 'split("\n") | map(select(. != "") | split("\t") | {key: .[0], value: .[1]}) | from_entries')
+
+jq -n --slurpfile manifest manifest.json --slurpfile bom bom.json --argjson subject "$digests" --argjson tools "$tools" --arg source "$source" '
+  $manifest[0] as $m
+  | ($source | split("+")) as $commit
+  | {
+      _type: "https://in-toto.io/Statement/v1",
+      subject: $subject,
+      predicateType: "https://slsa.dev/provenance/v1",
+      predicate: {
+        buildDefinition: {
+          buildType: "urn:mayfly:image:v1",
+          externalParameters: {suites: $m.suites, runner: $m.runner.kind, secureBootSigned: $m.secureBoot.signed},
+          internalParameters: {sourceDateEpoch: $m.sourceDateEpoch},
+          resolvedDependencies: (
+            (if $source == "" then [] else [{name: "source", uri: "git+mayfly", digest: {gitCommit: $commit[0]}, annotations: {modified: ($commit | length > 1)}}] end)
+            + [{name: "mayfly-agent", digest: {sha256: $m.sha256.agent}}, {name: "actions-runner", digest: {sha256: $m.runner.sha256}}]
+            + ($bom[0].components | map(select(.purl // "" | startswith("pkg:deb/")) | {uri: .purl})))
+        },
+        runDetails: {builder: {id: "urn:mayfly:packer/build.sh", version: $tools}}
+      }
+    }'
