@@ -9,6 +9,8 @@ var runnerArgument = Argument("runner", "");
 var awsProxy = Argument("aws-proxy", "");
 var mirror = Argument("mirror", "");
 var only = Argument("only", "");
+var signingKey = Argument("signing-key", "");
+var signingCertificate = Argument("signing-certificate", "");
 
 var root = System.IO.Path.GetFullPath(".");
 var artifacts = System.IO.Path.Combine(root, "artifacts");
@@ -22,7 +24,8 @@ var tools = new (string Package, string Proof)[]
     ("mmdebstrap", "/usr/bin/mmdebstrap"), ("erofs-utils", "/usr/bin/mkfs.erofs"), ("cryptsetup-bin", "/usr/sbin/veritysetup"),
     ("kmod", "/usr/sbin/depmod"), ("cpio", "/usr/bin/cpio"), ("zstd", "/usr/bin/zstd"), ("binutils", "/usr/bin/objcopy"),
     ("systemd-boot-efi", "/usr/lib/systemd/boot/efi/linux*.efi.stub"), ("dosfstools", "/usr/sbin/mkfs.vfat"), ("mtools", "/usr/bin/mcopy"), ("gdisk", "/usr/sbin/sgdisk"),
-    ("jq", "/usr/bin/jq"), ("qemu-system-x86", "/usr/bin/qemu-system-x86_64"), ("ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd"),
+    ("osslsigncode", "/usr/bin/osslsigncode"), ("efitools", "/usr/bin/hash-to-efi-sig-list"), ("swtpm", "/usr/bin/swtpm"),
+    ("jq", "/usr/bin/jq"), ("openssl", "/usr/bin/openssl"), ("qemu-system-x86", "/usr/bin/qemu-system-x86_64"), ("ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd"),
     ("iproute2", "/usr/bin/ip"), ("systemd-container", "/usr/bin/systemd-nspawn"), ("clang", "/usr/bin/clang"), ("zlib1g-dev", "/usr/include/zlib.h"), ("libsqlite3-0", "/usr/lib/*-linux-gnu/libsqlite3.so.0"),
 };
 
@@ -70,6 +73,10 @@ void Run(string step, string program, IEnumerable<string> arguments, bool show =
     Environment.IsPrivilegedProcess ? (program, arguments) : ("sudo",
         ["env", .. new[] { "PATH", "DOTNET_ROOT", "DOTNET_CLI_TELEMETRY_OPTOUT", "DOTNET_NOLOGO", "CI" }
             .Where(n => Environment.GetEnvironmentVariable(n) != null).Select(n => $"{n}={Environment.GetEnvironmentVariable(n)}"), program, .. arguments]);
+
+// As root with a network and processes of its own: nothing else is reached, and nothing stays behind.
+(string Program, IEnumerable<string> Arguments) InNamespaces(IEnumerable<string> command) =>
+    AsRoot("unshare", ["--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh", .. command]);
 
 // Does a step only if one of its inputs is another than at its last success.
 void Once(string step, IEnumerable<string> inputs, string output, Action act)
@@ -126,6 +133,23 @@ void Publish(string step, string project, string output)
     Run(step, "dotnet", ["publish", project, "-c", "Release", "-o", output, "-v:quiet", "-nologo", "-nodeReuse:false"]);
 }
 
+// The commit that lies here, marked if files differ from it; empty outside a git repository.
+string Source()
+{
+    string Git(params string[] arguments)
+    {
+        var start = new ProcessStartInfo("git") { RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = root };
+        foreach (var argument in arguments)
+            start.ArgumentList.Add(argument);
+        using var git = Process.Start(start);
+        var output = git.StandardOutput.ReadToEnd().Trim();
+        git.WaitForExit();
+        return git.ExitCode == 0 ? output : "";
+    }
+    var commit = Git("rev-parse", "HEAD");
+    return commit.Length == 0 || Git("status", "--porcelain").Length == 0 ? commit : commit + "+modified";
+}
+
 Task("Default")
     .Description("List the targets")
     .Does(() =>
@@ -174,7 +198,7 @@ Task("Lab")
     .Does(() => Once("lab", Sources("tests/Lab", "agent/Contract", "controller/deploy"), Artifact("lab", "mayfly-lab.dll"), () => Publish("lab", "tests/Lab/Lab.csproj", Artifact("lab"))));
 
 Task("Image")
-    .Description("Build the image; --runner=FOLDER|TARBALL takes an official runner, --mirror=ADDRESS[,SECURITY-ADDRESS] another Debian mirror")
+    .Description("Build the image; --runner=FOLDER|TARBALL takes an official runner, --mirror=ADDRESS[,SECURITY-ADDRESS] another Debian mirror; --signing-key=FILE --signing-certificate=FILE sign it for Secure Boot")
     .IsDependentOn("Agent")
     .IsDependentOn("Runner")
     .Does(() =>
@@ -183,12 +207,45 @@ Task("Image")
         var kind = runnerArgument.Length > 0 ? "official" : "stand-in";
         // Of a runner's folder only what goes in: one that has run there has logs and work beside it.
         string[] layout = System.IO.Directory.Exists(runner) ? [System.IO.Path.Combine(runner, "bin"), System.IO.Path.Combine(runner, "externals")] : [runner];
-        Once("image", [System.IO.Path.Combine(root, "packer"), Artifact("agent"), .. layout, kind, mirror], Artifact("image", "manifest.json"), () =>
+        Once("image", [System.IO.Path.Combine(root, "packer"), Artifact("agent"), .. layout, kind, mirror, signingKey, signingCertificate], Artifact("image", "manifest.json"), () =>
         {
             var (program, arguments) = AsRoot(System.IO.Path.Combine(root, "packer", "build.sh"),
-                [$"--agent={Artifact("agent", "mayfly-agent")}", $"--runner={runner}", $"--runner-kind={kind}", $"--out={Artifact("image")}", $"--cache={Artifact("cache")}", $"--mirror={mirror}"]);
+                [$"--agent={Artifact("agent", "mayfly-agent")}", $"--runner={runner}", $"--runner-kind={kind}", $"--out={Artifact("image")}", $"--cache={Artifact("cache")}", $"--mirror={mirror}",
+                    $"--signing-key={signingKey}", $"--signing-certificate={signingCertificate}", $"--source={Source()}"]);
             Run("image", program, arguments, showLine: line => line.StartsWith("image: "));
         });
+    });
+
+Task("Verify")
+    .Description("Recompute what stands beside an image from its bytes; --image=FOLDER, --certificate=FILE for a signed one")
+    .IsDependentOn("Tools")
+    .Does(() =>
+    {
+        var folder = System.IO.Path.GetFullPath(Argument("image", Artifact("image")));
+        if (!System.IO.File.Exists(System.IO.Path.Combine(folder, "manifest.json")))
+            throw new CakeException($"'{folder}' has no manifest.json: give the folder of an image with --image=FOLDER, or build one with --target=Image");
+        Run("verify", System.IO.Path.Combine(root, "packer", "verify.sh"), [folder, .. Argument("certificate", "") is { Length: > 0 } c ? new[] { c } : []], show: true);
+    });
+
+Task("Audit")
+    .Description("Boot the image and ask the running machine each line of its hardening")
+    .IsDependentOn("Image")
+    .IsDependentOn("Controller")
+    .Does(() =>
+    {
+        var report = Artifact("audit", "report.txt");
+        DeleteFiles(report);
+        Run("build-audit", "dotnet", ["build", "tests/Machine.Tests", "-c", "Release", "-nologo", "-v:quiet", "-nodeReuse:false"]);
+        var (program, arguments) = InNamespaces(["dotnet", "test", "tests/Machine.Tests", "-c", "Release", "--no-build", "--nologo", "--filter", "FullyQualifiedName~AuditTests"]);
+        try
+        {
+            Run("audit", program, arguments);
+        }
+        finally
+        {
+            if (System.IO.File.Exists(report))
+                Say(System.IO.File.ReadAllText(report));
+        }
     });
 
 Task("Demo")
@@ -240,7 +297,7 @@ Task("Test")
                 var (program, arguments) = project switch
                 {
                     // The machines and their lab get a namespace of their own, as in the demo.
-                    "Light.Tests" or "Machine.Tests" => AsRoot("unshare", ["--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh", .. test]),
+                    "Light.Tests" or "Machine.Tests" => InNamespaces(test),
                     "Image.Tests" => AsRoot(test[0], test.Skip(1)),
                     _ => (test[0], test.Skip(1)),
                 };

@@ -73,7 +73,7 @@ internal static class Initrd
             Directory.CreateDirectory(upper);
             Directory.CreateDirectory(work);
             Directory.CreateDirectory(target);
-            Kernel.Mount("overlay", target, "overlay", Kernel.MountFlags.NoAccessTime, $"lowerdir={root.MountPoint},upperdir={upper},workdir={work},volatile");
+            Kernel.Mount("overlay", target, "overlay", Kernel.MountFlags.NoAccessTime | Kernel.MountFlags.NoDevices, $"lowerdir={root.MountPoint},upperdir={upper},workdir={work},volatile");
         }
 
         Kernel.UnmountLazily(scratch.MountPoint);

@@ -47,6 +47,9 @@ done < <(sed 's/#.*//' "$packer/masked-units" | awk NF)
 ln -sf /dev/null "$tree/etc/systemd/system-generators/systemd-getty-generator"
 ln -sf /run/systemd/resolve/resolv.conf "$tree/etc/resolv.conf"
 
+# Nobody logs in, mounts or changes a password here: sudo alone keeps its set-user-ID bit, and the agent decides on that.
+find "$tree" -type f -perm /6000 ! -path "$tree/usr/bin/sudo" -exec chmod ug-s {} +
+
 # Nothing of the building machine, and nothing that a first boot should make anew.
 : > "$tree/etc/machine-id"
 rm -rf "$tree"/var/lib/apt/lists/* "$tree"/var/cache/* "$tree"/var/log/* "$tree"/etc/apt/sources.list* "$tree"/etc/apt/apt.conf.d/99mmdebstrap

@@ -24,6 +24,22 @@ public sealed partial class SecurityDocumentTests
         }
     }
 
+    [Fact]
+    public void The_document_lists_what_the_audit_checks()
+    {
+        var audit = AuditLine().Matches(File.ReadAllText(Path.Combine(Repository, "packer/audit.sh"))).Select(m => m.Groups[1].Value).ToList();
+        var section = File.ReadAllText(Path.Combine(Repository, "SECURITY.md")).Split("## The image's hardening")[1].Split("\n## ")[0];
+
+        Assert.NotEmpty(audit);
+        Assert.Equal(audit, ListLine().Matches(section).Select(m => m.Groups[1].Value));
+    }
+
+    [GeneratedRegex("^holds \"([^\"]+)\"", RegexOptions.Multiline)]
+    private static partial Regex AuditLine();
+
+    [GeneratedRegex("^- (.+)$", RegexOptions.Multiline)]
+    private static partial Regex ListLine();
+
     [GeneratedRegex("`([A-Za-z]+Tests)(?:\\.([A-Za-z_]+))?`")]
     private static partial Regex TestName();
 }

@@ -85,6 +85,16 @@ public sealed class ImageTests : IDisposable
         Assert.Equal("", await File.ReadAllTextAsync($"{tree}/etc/machine-id", TestContext.Current.CancellationToken));
     }
 
+    /// <summary>Tenths of <c>systemd-analyze security</c>'s exposure, which grows with what a unit may do. Decision 23 says why the agent's is high.</summary>
+    [Fact]
+    public async Task No_unit_that_runs_may_do_more_than_it_does_now()
+    {
+        var tree = await ExtractAsync();
+
+        foreach (var (unit, limit) in ((string, int)[])[("mayfly-agent.service", 85), ("systemd-networkd.service", 28), ("systemd-resolved.service", 22), ("systemd-journald.service", 43), ("systemd-udevd.service", 71)])
+            await Builder.RunAsync("systemd-analyze", ["security", "--offline=true", $"--root={tree}", $"--threshold={limit}", "--no-pager", unit]);
+    }
+
     [Fact]
     public async Task A_runner_that_is_no_official_layout_is_refused_with_what_is_wanted()
     {

@@ -1,0 +1,24 @@
+using System.Text.RegularExpressions;
+using Mayfly.Contract;
+using Xunit;
+
+namespace Mayfly.Machine.Tests;
+
+/// <summary>The image's hardening, asked of a running machine. <c>./build.sh --target=Audit</c> runs this alone and prints the report.</summary>
+public sealed class AuditTests
+{
+    [Fact]
+    public async Task A_running_machine_holds_every_line_of_the_audit()
+    {
+        var script = await File.ReadAllTextAsync(Built.Path("packer/audit.sh"), TestContext.Current.CancellationToken);
+        await using var bed = await Bed.MakeAsync(tags: new Dictionary<string, string> { [Tags.Sudo] = "true" });
+
+        var printed = await bed.RunJobAsync($"echo {Convert.ToBase64String(System.Text.Encoding.UTF8.GetBytes(script))} | base64 -d > audit.sh; sudo bash audit.sh || true");
+
+        var report = printed.Where(line => line.StartsWith("holds  ", StringComparison.Ordinal) || line.StartsWith("FAILS  ", StringComparison.Ordinal)).ToList();
+        Directory.CreateDirectory(Built.Path("artifacts/audit"));
+        await File.WriteAllLinesAsync(Built.Path("artifacts/audit/report.txt"), report, TestContext.Current.CancellationToken);
+        Assert.Equal(Regex.Count(script, "^holds ", RegexOptions.Multiline), report.Count);
+        Assert.All(report, line => Assert.StartsWith("holds ", line, StringComparison.Ordinal));
+    }
+}
