@@ -73,6 +73,9 @@ internal sealed class Boot(Narration narration, TimeProvider time)
     {
         ArgumentNullException.ThrowIfNull(proved); // steps 1 to 4 happened
 
+        // Steps 5 to 7 wait for answers; meanwhile step 8's sandbox is made ready. Nobody enters it before their proofs.
+        var preparing = PreparedSandbox.MakeAsync();
+
         // 5. Learn who I am.
         var metadata = Imds.AddressFrom(Environment.GetEnvironmentVariable("AWS_EC2_METADATA_SERVICE_ENDPOINT"));
         using var http = Imds.Connect(metadata);
@@ -112,12 +115,13 @@ internal sealed class Boot(Narration narration, TimeProvider time)
 
         // 8. Start the runner.
         var happenings = Channel.CreateUnbounded<Happening>();
-        await using var runner = await ProveAsync(Step.StartRunner, () =>
+        await using var runner = await ProveAsync(Step.StartRunner, async () =>
         {
+            var sandbox = await preparing;
             Facts.Write(me, proved, narration.Events);
-            var started = Runner.Start(config, door, me.Settings.Sudo, happenings.Writer);
+            var started = Runner.Start(config, door, sandbox, me.Settings.Sudo, happenings.Writer);
             narration.Reached(Step.StartRunner, Milestone.RunnerStarted, started.Description);
-            return Task.FromResult(started);
+            return started;
         });
         config.Dispose();
 

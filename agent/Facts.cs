@@ -15,6 +15,10 @@ internal static class Facts
     /// <summary>Where the sandbox shows them.</summary>
     public const string FolderInside = "/run/mayfly";
 
+    /// <summary>The folder's mode: for all to read.</summary>
+    public const UnixFileMode Readable = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute
+        | UnixFileMode.GroupRead | UnixFileMode.GroupExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute;
+
     private const string Hooks = "/usr/lib/mayfly/hooks/";
 
     /// <summary>Highest use of memory, swap and disk so far; renewed while the job runs.</summary>
@@ -30,9 +34,6 @@ internal static class Facts
 
     public static void Write(Identity me, Handover proved, IReadOnlyList<ConsoleEvent> events)
     {
-        const UnixFileMode readable = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute
-            | UnixFileMode.GroupRead | UnixFileMode.GroupExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute;
-        Directory.CreateDirectory(Folder, readable);
         File.WriteAllText(Path.Combine(Folder, "machine"), Describe(me, proved, events));
     }
 

@@ -44,8 +44,8 @@ internal static class Program
                 return await LiveAsync(ServiceAsync);
             case ["epitaph"]:
                 return SayEpitaph(Environment.GetEnvironmentVariable("SERVICE_RESULT"), Environment.GetEnvironmentVariable("EXIT_CODE"), Environment.GetEnvironmentVariable("EXIT_STATUS"));
-            case [Sandbox.Entry, "sudo" or "no-sudo", var nameServer, var root, .. var program] when program.Length > 0 && Kernel.ProcessId == 1:
-                return EnterSandbox(arguments[1] == "sudo", nameServer, root, program);
+            case [Sandbox.Entry, var root, .. var program] when program.Length > 0 && Kernel.ProcessId == 1:
+                return EnterSandbox(root, program);
             case ["check"]:
                 return await CheckAsync();
             case ["--version"]:
@@ -104,11 +104,12 @@ internal static class Program
     }
 
     /// <summary>Returns only if there is no sandbox and so no runner; the agent reads the reason and ends the machine.</summary>
-    private static int EnterSandbox(bool sudo, string nameServer, string root, string[] program)
+    private static int EnterSandbox(string root, string[] program)
     {
         try
         {
-            throw Sandbox.Enter(sudo, nameServer, root, program);
+            using var words = Console.OpenStandardInput();
+            throw Sandbox.Enter(root, words, program);
         }
         catch (Exception e)
         {

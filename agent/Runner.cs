@@ -8,7 +8,6 @@ namespace Mayfly.Agent;
 /// <summary>The official runner: a process in a sandbox, in a cgroup of its own.</summary>
 internal sealed class Runner : IAsyncDisposable
 {
-    private const string Installed = "/opt/actions-runner";
     private const string Root = Sandbox.RunnerRootOutside;
 
     /// <summary>Where the runner writes its own logs.</summary>
@@ -22,13 +21,6 @@ internal sealed class Runner : IAsyncDisposable
 
     /// <summary>A process that the kernel cannot kill, since it waits for a device, must not keep the machine alive.</summary>
     private static readonly TimeSpan KillLimit = TimeSpan.FromSeconds(5);
-
-    /// <summary>The runner's root holds its three files, in memory, so that the secret reaches no disk.</summary>
-    private const string RootOptions = "size=4m,mode=0700,uid=1001,gid=1001";
-
-    /// <summary>The runner's own log, apart and bounded: a job that fills its disk or this does not stop the runner from
-    /// writing the other.</summary>
-    private const string DiagnosticsOptions = "size=64m,mode=0700,uid=1001,gid=1001";
 
     private readonly Process _process;
     private readonly RunnerCgroup _cgroup;
@@ -45,40 +37,16 @@ internal sealed class Runner : IAsyncDisposable
     }
 
     /// <summary>
-    /// Lays the runner's root out and starts its listener in the sandbox. Asks for the configuration and the closed door,
+    /// Writes the runner's files and lets its listener into the sandbox. Asks for the configuration and the closed door,
     /// so that it cannot be called without.
     /// </summary>
-    public static Runner Start(JitConfig config, ClosedDoor door, bool sudo, ChannelWriter<Happening> happenings)
+    public static Runner Start(JitConfig config, ClosedDoor door, PreparedSandbox sandbox, bool sudo, ChannelWriter<Happening> happenings)
     {
-        ArgumentNullException.ThrowIfNull(door);
-        LayOutRoot();
         WriteFiles(config.Files);
-        var cgroup = RunnerCgroup.Make(Initrd.MemoryBytes());
-
-        // The shell puts itself into the cgroup before it becomes anything else: nothing of the job ever runs outside. In
-        // the sandbox tini is the first process, which forwards signals and buries orphans.
-        var start = new ProcessStartInfo("/bin/sh")
+        sandbox.Enter(config, door, sudo);
+        return new Runner(sandbox.Process, sandbox.Cgroup, happenings)
         {
-            RedirectStandardInput = true,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-            WorkingDirectory = Root,
-        };
-        start.ArgumentList.Add("-c");
-        start.ArgumentList.Add("echo 0 > \"$0\" && umask 022 && exec \"$@\"");
-        start.ArgumentList.Add(cgroup.ProcessList);
-        foreach (var argument in Sandbox.Command(System.Environment.ProcessPath!, sudo, door.NameServer,
-            RunnerUser.Command(sudo, "/usr/bin/tini", "--", Path.Combine(Sandbox.RunnerRoot, "bin/Runner.Listener"), "run")))
-            start.ArgumentList.Add(argument);
-        start.Environment.Clear();
-        foreach (var (name, value) in Environment)
-            start.Environment[name] = value;
-
-        var process = Process.Start(start) ?? throw new CommandException("the runner did not start");
-        process.StandardInput.Close();
-        return new Runner(process, cgroup, happenings)
-        {
-            Description = $"as user {RunnerUser.Name}, {(sudo ? "who may use sudo, " : "")}in a sandbox with {cgroup.Limits}",
+            Description = $"as user {RunnerUser.Name}, {(sudo ? "who may use sudo, " : "")}in a sandbox with {sandbox.Cgroup.Limits}",
         };
     }
 
@@ -106,45 +74,6 @@ internal sealed class Runner : IAsyncDisposable
         await _cgroup.KillAsync();
         await Task.WhenAny(_reading, Task.Delay(KillLimit, TimeProvider.System, CancellationToken.None));
         _process.Dispose();
-    }
-
-    /// <summary>All that the runner and its steps inherit. The two switches make the exit code tell the job's result
-    /// and a release that is too old.</summary>
-    private static readonly IReadOnlyDictionary<string, string> Environment = new Dictionary<string, string>(Facts.HookVariables)
-    {
-        ["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        ["HOME"] = RunnerUser.Home,
-        ["USER"] = RunnerUser.Name,
-        ["LOGNAME"] = RunnerUser.Name,
-        ["SHELL"] = "/bin/bash",
-        ["LANG"] = "C.UTF-8",
-        ["ACTIONS_RUNNER_RETURN_JOB_RESULT_FOR_HOSTED"] = "1",
-        ["ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE"] = "1",
-    };
-
-    /// <summary>The runner takes the parent of its real <c>bin</c> for its root, so its programs are bound into a root
-    /// that it may write to.</summary>
-    private static void LayOutRoot()
-    {
-        const Kernel.MountFlags closed = Kernel.MountFlags.NoSetUid | Kernel.MountFlags.NoDevices;
-        Directory.CreateDirectory(Root);
-        Kernel.Mount("tmpfs", Root, "tmpfs", closed, RootOptions);
-        foreach (var programs in (string[])["bin", "externals"])
-        {
-            var target = Path.Combine(Root, programs);
-            Directory.CreateDirectory(target);
-            Kernel.BindReadOnly(Path.Combine(Installed, programs), target);
-        }
-
-        var diagnostics = Path.Combine(Root, "_diag");
-        Directory.CreateDirectory(diagnostics);
-        Kernel.Mount("tmpfs", diagnostics, "tmpfs", closed | Kernel.MountFlags.NoExec, DiagnosticsOptions);
-
-        Directory.CreateDirectory(Work);
-        Kernel.ChangeOwner(Work, RunnerUser.Id, RunnerUser.Id);
-        var work = Path.Combine(Root, "_work");
-        Directory.CreateDirectory(work);
-        Kernel.Mount(Work, work, null, Kernel.MountFlags.Bind);
     }
 
     private static void WriteFiles(RunnerFiles files)

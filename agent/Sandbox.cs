@@ -38,37 +38,44 @@ internal static class Sandbox
     private static readonly IReadOnlyList<string> HiddenFromRoot = ["kcore", "keys", "kmsg", "timer_list"];
 
     /// <summary>A program and arguments, to be started by the agent as a job's first: in new namespaces for mounts, processes,
-    /// System V objects and cgroups, behind which the agent's own entry shapes the view and becomes the program.</summary>
-    /// <param name="nameServer">Whom the job is to ask for names; null for the network's own.</param>
-    public static string[] Command(string agent, bool sudo, string? nameServer, params ReadOnlySpan<string> program) =>
-    [
-        "/usr/bin/unshare", "--mount", "--pid", "--ipc", "--cgroup", "--fork", "--",
-        agent, Entry, sudo ? "sudo" : "no-sudo", nameServer ?? "", Handover.JobRoot, .. program,
-    ];
+    /// System V objects and cgroups, behind which the agent's own entry shapes the view, waits for its word and becomes the program.</summary>
+    public static string[] Command(string agent, params ReadOnlySpan<string> program) =>
+        ["/usr/bin/unshare", "--mount", "--pid", "--ipc", "--cgroup", "--fork", "--", agent, Entry, Handover.JobRoot, .. program];
 
-    /// <summary>Shapes the view and becomes the program. To be called by the first process of new namespaces, whose mounts
-    /// unshare(1) has made private. Does not return.</summary>
-    public static Exception Enter(bool sudo, string nameServer, string root, string[] program)
+    /// <summary>The line at which the entry goes on: what the launch says of the sandbox.</summary>
+    /// <param name="nameServer">Whom the job is to ask for names; null for the network's own.</param>
+    public static string Word(bool sudo, string? nameServer) => $"{(sudo ? "sudo" : "no-sudo")} {nameServer}\n";
+
+    /// <summary>Shapes the view, waits for the word and becomes the program. To be called by the first process of new namespaces,
+    /// whose mounts unshare(1) has made private. Does not return.</summary>
+    /// <exception cref="EndOfStreamException">No word came: the agent has gone.</exception>
+    public static Exception Enter(string root, Stream words, string[] program)
     {
-        LayProcesses(root, sudo);
+        Kernel.Mount("proc", root + "/proc", "proc", Closed);
         Kernel.Mount("sysfs", root + "/sys", "sysfs", Closed | Kernel.MountFlags.ReadOnly);
         Kernel.Mount("cgroup2", root + "/sys/fs/cgroup", "cgroup2", Closed | Kernel.MountFlags.ReadOnly);
         LayDevices(root + "/dev");
-        LayRun(root + "/run", nameServer);
-        if (sudo)
-            AllowSudo(root);
+        LayRun(root + "/run");
         // The agent is the last that the kernel may kill for memory; what a job started goes first.
         File.WriteAllText("/proc/self/oom_score_adj", "500");
+
+        using var reader = new StreamReader(words);
+        if (reader.ReadLine()?.Split(' ') is not [("sudo" or "no-sudo") and var may, var nameServer])
+            throw new EndOfStreamException("the agent has gone before it let the runner in");
+        SetNameServer(root + "/run", nameServer);
+        if (may == "sudo")
+        {
+            CoverProcesses(root + "/proc");
+            AllowSudo(root);
+        }
+
         Kernel.PivotRoot(root);
-        return Kernel.Become(program[0], program[1..], keepEnvironment: true);
+        var command = RunnerUser.Command(may == "sudo", program);
+        return Kernel.Become(command[0], command[1..], keepEnvironment: true);
     }
 
-    private static void LayProcesses(string root, bool sudo)
+    private static void CoverProcesses(string proc)
     {
-        var proc = root + "/proc";
-        Kernel.Mount("proc", proc, "proc", Closed);
-        if (!sudo)
-            return;
         // What the kernel was built without needs no cover.
         foreach (var name in ReadOnlyForRoot.Where(name => Path.Exists($"{proc}/{name}")))
             Kernel.BindReadOnly($"{proc}/{name}", $"{proc}/{name}");
@@ -102,23 +109,28 @@ internal static class Sandbox
     }
 
     /// <summary>Of the system's /run nothing but where to ask for names: systemd's own sockets obey user 0.</summary>
-    private static void LayRun(string run, string nameServer)
+    private static void LayRun(string run)
     {
-        const string resolver = "/run/systemd/resolve/resolv.conf";
         Kernel.Mount("tmpfs", run, "tmpfs", Kernel.MountFlags.NoSetUid | Kernel.MountFlags.NoDevices, "mode=0755,size=20%");
         Directory.CreateDirectory(run + "/lock");
         File.SetUnixFileMode(run + "/lock", (UnixFileMode)0b001_111_111_111);
         Directory.CreateDirectory(run + "/systemd/resolve");
-        if (nameServer.Length > 0)
-            File.WriteAllText(run + "/systemd/resolve/resolv.conf", $"nameserver {nameServer}\n");
-        else if (File.Exists(resolver))
-            File.Copy(resolver, run + "/systemd/resolve/resolv.conf");
         var facts = run + Facts.FolderInside["/run".Length..];
         Directory.CreateDirectory(facts);
         Kernel.BindReadOnly(Facts.Folder, facts);
         var runner = $"{run}/{RunnerFolder}";
         Directory.CreateDirectory(runner);
         Kernel.Mount(RunnerRootOutside, runner, null, Kernel.MountFlags.Bind | Kernel.MountFlags.Recursive);
+    }
+
+    /// <param name="nameServer">Empty for what the network's DHCP server told systemd-resolved.</param>
+    private static void SetNameServer(string run, string nameServer)
+    {
+        const string resolver = "/systemd/resolve/resolv.conf";
+        if (nameServer.Length > 0)
+            File.WriteAllText(run + resolver, $"nameserver {nameServer}\n");
+        else if (File.Exists("/run" + resolver))
+            File.Copy("/run" + resolver, run + resolver);
     }
 
     private static void AllowSudo(string root)
