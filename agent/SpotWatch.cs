@@ -20,7 +20,12 @@ internal sealed class SpotWatch(Imds imds, Action<string> note, TimeProvider tim
     /// <summary>EC2 gives two minutes. A wall clock that is wrong cannot make it more.</summary>
     private static readonly TimeSpan Notice = TimeSpan.FromMinutes(2);
 
+    /// <summary>A recommendation is only told of, so it is asked for with every sixth look: each question takes processor time
+    /// from the job.</summary>
+    private const int LooksARebalance = 6;
+
     private bool? _isSpot;
+    private int _looks;
     private bool _rebalanceTold;
     private bool _failureTold;
     private bool _dueTold;
@@ -74,7 +79,7 @@ internal sealed class SpotWatch(Imds imds, Action<string> note, TimeProvider tim
             return new Happening.SpotNoticed(notice);
         }
 
-        if (!_rebalanceTold && await imds.GetAsync("latest/meta-data/events/recommendations/rebalance", cancel) is not null)
+        if (!_rebalanceTold && _looks++ % LooksARebalance == 0 && await imds.GetAsync("latest/meta-data/events/recommendations/rebalance", cancel) is not null)
         {
             _rebalanceTold = true;
             note("EC2 recommends to rebalance: this spot instance may be taken back soon");
