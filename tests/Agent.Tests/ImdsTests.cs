@@ -52,6 +52,27 @@ public sealed class ImdsTests : IAsyncLifetime
         Assert.Equal(["/latest/api/token", "/latest/dynamic/instance-identity/document", tags, $"{tags}/{Tags.IdleTimeout}", $"{tags}/{Tags.Launch}"], _asked.Order(StringComparer.Ordinal));
     }
 
+    [Fact]
+    public async Task An_hour_on_a_spot_instance_asks_for_a_notice_at_each_look_and_for_a_recommendation_at_each_sixth()
+    {
+        _ = _lab.Fleet.RunInstances(new QueryInput(new Dictionary<string, string>
+        {
+            ["MinCount"] = "1", ["MaxCount"] = "1", ["LaunchTemplate.LaunchTemplateName"] = "mayfly", ["InstanceMarketOptions.MarketType"] = "spot",
+        }));
+        using var http = new HttpClient(WipedConnections.MakeHandler(Timeout.InfiniteTimeSpan, useProxy: false))
+        {
+            BaseAddress = await _lab.OpenImdsAsync(_lab.Fleet.Instances.Single(i => i.Id != _instance.Id).Id),
+        };
+        var spot = new SpotWatch(new Imds(http, _time), _ => { }, _time);
+
+        for (var look = 0; look < 720; look++)
+            Assert.Null(await spot.LookAsync(Cancel));
+
+        Assert.Equal(
+            [("instance-action", 720), ("instance-life-cycle", 1), ("rebalance", 120), ("token", 1)],
+            _asked.CountBy(path => path.Split('/')[^1]).Select(asked => (asked.Key, asked.Value)).OrderBy(asked => asked.Key, StringComparer.Ordinal));
+    }
+
     [Theory]
     [InlineData(429)]
     [InlineData(500)]

@@ -6,5 +6,5 @@ internal static class BinarySize
     private const double Limit = 8_000_000;
 
     public static Task<IReadOnlyList<Measurement>> MeasureAsync(Bed bed, CancellationToken cancel) =>
-        Task.FromResult<IReadOnlyList<Measurement>>([new("agent.binary_bytes", new FileInfo(bed.Agent).Length, "bytes", "limit", Limit)]);
+        Task.FromResult<IReadOnlyList<Measurement>>([new("agent.binary_bytes", new FileInfo(bed.Agent).Length, "bytes", "limit", Limit) { Most = Limit }]);
 }

@@ -54,7 +54,7 @@ internal static class ExecToRunner
             bed.Say(string.Create(CultureInfo.InvariantCulture, $"run {run + 1} of {Runs}: {ours[^1]:F1} ms{(aws is null ? "" : $", script {theirs[^1]:F1} ms")}"));
         }
 
-        return [new(Names[0], Measurement.Median(ours), "ms", aws is null ? null : Script, aws is null ? null : Measurement.Median(theirs))];
+        return [new(Names[0], Measurement.Median(ours), "ms", aws is null ? null : Script, aws is null ? null : Measurement.Median(theirs)) { Most = 40, LeastRatio = 30 }];
     }
 
     private static async Task<double> RunAgentAsync(LightMachine machine, CancellationToken cancel)

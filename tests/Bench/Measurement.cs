@@ -9,6 +9,14 @@ namespace Mayfly.Bench;
 /// <param name="ComparedValue">Its value in the same unit, from the same run.</param>
 internal sealed record Measurement(string Name, double Value, string Unit, string? ComparedWith = null, double? ComparedValue = null)
 {
+    /// <summary>What docs/specification.md promises at most; null where it promises nothing.</summary>
+    [JsonIgnore]
+    public double? Most { get; init; }
+
+    /// <summary>How many times better than what it is compared with it promises to be at least.</summary>
+    [JsonIgnore]
+    public double? LeastRatio { get; init; }
+
     private static readonly JsonSerializerOptions Json = new()
     {
         PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
@@ -18,6 +26,10 @@ internal sealed record Measurement(string Name, double Value, string Unit, strin
 
     /// <summary>How many times better than what it is compared with.</summary>
     public double? Ratio => ComparedValue is { } other && Value > 0 ? Math.Round(other / Value, 2) : null;
+
+    /// <summary>Whether all that is promised was measured; null where nothing is, or there was nothing to compare with.</summary>
+    [JsonIgnore]
+    public bool? IsMet => Value > Most || Ratio < LeastRatio ? false : Most is null || (LeastRatio is not null && Ratio is null) ? null : true;
 
     public static string ToJson(IEnumerable<Measurement> measurements) => JsonSerializer.Serialize(measurements, Json);
 

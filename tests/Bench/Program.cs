@@ -53,12 +53,16 @@ Directory.CreateDirectory(options["out"]);
 var results = Path.Combine(options["out"], "results.json");
 File.WriteAllText(results, Measurement.ToJson(measurements));
 Console.WriteLine();
-Console.WriteLine($"{"figure",-30} {"value",12} {"unit",-6} {"compared",12} {"ratio",7}  with");
+Console.WriteLine($"{"figure",-28} {"value",10} {"unit",-5} {"compared",10} {"ratio",6} {"promised",-15} {"met",-3}  with");
 foreach (var m in measurements)
-    Console.WriteLine($"{m.Name,-30} {Number(m.Value),12} {m.Unit,-6} {Number(m.ComparedValue),12} {Number(m.Ratio),7}  {m.ComparedWith}");
+    Console.WriteLine($"{m.Name,-28} {Number(m.Value),10} {m.Unit,-5} {Number(m.ComparedValue),10} {Number(m.Ratio),6} {Promise(m),-15} {Met(m),-3}  {m.ComparedWith}");
 Console.WriteLine($"\nwritten to {results}");
 return failed ? 1 : 0;
 
 static string Number(double? value) => value is null ? "" : Math.Round(value.Value, 2).ToString("#,0.##", CultureInfo.InvariantCulture);
+
+static string Promise(Measurement m) => m.Most is null ? "-" : $"<= {Number(m.Most)}{(m.LeastRatio is { } least ? $", {Number(least)}x" : "")}";
+
+static string Met(Measurement m) => m.IsMet switch { true => "yes", false => "NO", null => "-" };
 
 static void Say(string text) => Console.WriteLine($"bench: {text}");

@@ -36,8 +36,8 @@ internal static class Supervision
         bed.Say($"resident: {Bytes(process, "status", "VmRSS:"):N0} bytes, at most {Bytes(process, "status", "VmHWM:"):N0}, of which its share is {Bytes(process, "smaps_rollup", "Pss:"):N0}");
         return
         [
-            new(Names[0], Bytes(process, "status", "VmRSS:"), "bytes", "limit", MemoryLimit),
-            new(Names[1], used, "s", "limit", ProcessorLimit),
+            new(Names[0], Bytes(process, "status", "VmRSS:"), "bytes", "limit", MemoryLimit) { Most = MemoryLimit },
+            new(Names[1], used, "s", "limit", ProcessorLimit) { Most = ProcessorLimit },
         ];
     }
 

@@ -184,10 +184,6 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
 
     public Task MendNetworkAsync() => LabNetwork.MendAsync(instance.Address, Device);
 
-    /// <summary>Seconds of processor time that the agent has used so far, in user mode and in the kernel, all threads.</summary>
-    public double AgentCpuSeconds() =>
-        Directory.GetDirectories($"/proc/{AgentProcessId()}/task").Sum(task => long.Parse(File.ReadAllText(task + "/schedstat").Split(' ')[0], CultureInfo.InvariantCulture)) / 1e9;
-
     /// <summary>Runs a shell command as the machine's root, in its namespaces.</summary>
     /// <exception cref="InvalidOperationException">It failed: carries what it printed.</exception>
     public async Task<string> RunAsync(string command)
