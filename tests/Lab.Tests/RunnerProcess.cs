@@ -124,6 +124,20 @@ internal sealed class RunnerProcess : IAsyncDisposable
         [.. Directory.GetDirectories("/proc").Select(d => int.TryParse(Path.GetFileName(d), out var id) ? id : 0)
             .Where(id => id > 0 && ReadProc(id, "cmdline").StartsWith(Root, StringComparison.Ordinal))];
 
+    /// <summary>Waits for the worker. A process that the listener has just forked has the listener's own command line until it
+    /// becomes the worker, so that a second process alone tells nothing.</summary>
+    public async Task WaitForWorkerAsync()
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        limit.CancelAfter(Limit);
+        while (!Processes().Any(id => ReadProc(id, "cmdline").Contains("\0spawnclient\0", StringComparison.Ordinal)))
+        {
+            if (limit.IsCancellationRequested)
+                throw new TimeoutException($"no worker appeared: {Output}");
+            await Task.Yield();
+        }
+    }
+
     /// <summary>Empty if the process has gone.</summary>
     public static string ReadProc(int process, string file)
     {

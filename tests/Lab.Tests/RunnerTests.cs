@@ -223,8 +223,7 @@ public sealed partial class RunnerTests
         var (job, _) = await lab.GitHub.Jobs.QueueAsync("build", ["mayfly"], ["env; while [ ! -e ../../../go ]; do sleep 0.1; done"]);
         runner.Start();
         await runner.WaitForLineAsync("Running job: build");
-        while (runner.Processes().Count < 2)
-            await Task.Yield();
+        await runner.WaitForWorkerAsync();
 
         secrets.Add(lab.GitHub.Runners.All.Single().AccessToken!);
         secrets.Add(job.Token!);
