@@ -96,7 +96,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         using var config = await ProveAsync(Step.TakeConfig, async () =>
         {
             var isParameter = me.Settings.Config == ConfigSource.Ssm;
-            using var connection = AwsConnection.To(isParameter ? "ssm" : "ec2", me.Region, new InstanceRole(imds, time).KeysAsync, TimeSpan.FromSeconds(10), time);
+            using var connection = new InstanceRole(imds, time).ConnectTo(isParameter ? "ssm" : "ec2", me.Region);
             IConfigSource source = isParameter
                 ? new ParameterSource(new SsmClient(connection), me.InstanceId)
                 : new TagSource(imds, new Ec2Client(connection), me.InstanceId);

@@ -82,10 +82,10 @@ internal sealed class Check(TimeProvider time)
         using var http = Imds.Connect(Imds.AddressFrom(Environment.GetEnvironmentVariable("AWS_EC2_METADATA_SERVICE_ENDPOINT")));
         var imds = new Imds(http, time);
         var me = await Identity.LearnAsync(imds, cancel);
-        AwsKeySource keys = new InstanceRole(imds, time).KeysAsync;
-        using var connection = AwsConnection.To("ssm", me.Region, keys, TimeSpan.FromSeconds(10), time);
+        var role = new InstanceRole(imds, time);
+        using var connection = role.ConnectTo("ssm", me.Region);
         var parameter = new ParameterSource(new SsmClient(connection), me.InstanceId);
-        using var ec2 = AwsConnection.To("ec2", me.Region, keys, TimeSpan.FromSeconds(10), time);
+        using var ec2 = role.ConnectTo("ec2", me.Region);
         var tags = new TagSource(imds, new Ec2Client(ec2), me.InstanceId);
         var (noParameter, noTags) = (await parameter.IsGoneAsync(cancel), await tags.IsGoneAsync(cancel));
         return (noParameter && noTags, $"{parameter.Name} {(noParameter ? "cannot" : "CAN")} be read, {tags.Name} {(noTags ? "are not there" : "ARE there")}");

@@ -13,9 +13,28 @@ internal static class DnsMessage
     /// <summary>The longest message there is, over TCP.</summary>
     public const int MostBytes = 65_535;
 
+    /// <summary>What is asked for: a host's addresses of IPv4 (A).</summary>
+    public const ushort Ipv4 = 1;
+
+    /// <summary>The same of IPv6 (AAAA).</summary>
+    public const ushort Ipv6 = 28;
+
     private const int HeaderBytes = 12;
+    private const int LongestLabel = 63;
     private const int LongestName = 255;
     private const ushort Internet = 1;
+
+    /// <summary>A question for a host's addresses, to be answered by whatever it takes (recursion desired).</summary>
+    /// <exception cref="FormatException">It is no host's name.</exception>
+    public static byte[] Query(string host, ushort type)
+    {
+        var labels = host.TrimEnd('.').Split('.');
+        if (host.Length >= LongestName || labels.Any(label => label.Length is 0 or > LongestLabel || !label.All(char.IsAscii)))
+            throw new FormatException($"'{host}' is no host's name");
+        var identification = new byte[2];
+        Random.Shared.NextBytes(identification);
+        return [.. identification, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, .. labels.SelectMany(label => (byte[])[(byte)label.Length, .. Encoding.ASCII.GetBytes(label)]), 0, 0, (byte)type, 0, 1];
+    }
 
     /// <summary>The one question's name, in lower case and without the root's dot; null for what is no plain query.</summary>
     public static string? NameAsked(ReadOnlySpan<byte> query)
@@ -50,7 +69,7 @@ internal static class DnsMessage
             if (at > response.Length)
                 break;
             // A has 4 bytes, AAAA 16.
-            if (BinaryPrimitives.ReadUInt16BigEndian(response[(end + 2)..]) == Internet && (type, length) is (1, 4) or (28, 16))
+            if (BinaryPrimitives.ReadUInt16BigEndian(response[(end + 2)..]) == Internet && (type, length) is (Ipv4, 4) or (Ipv6, 16))
                 addresses.Add(new IPAddress(response[(at - length)..at]));
         }
 
@@ -92,7 +111,7 @@ internal static class DnsMessage
                 continue;
             }
 
-            if (length > 63 || at + 1 + length > message.Length || name.Length + length >= LongestName)
+            if (length > LongestLabel || at + 1 + length > message.Length || name.Length + length >= LongestName)
                 return default;
             if (name.Length > 0)
                 name.Append('.');

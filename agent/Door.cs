@@ -55,7 +55,7 @@ internal sealed class ClosedDoor : IDisposable
     public static async Task<ClosedDoor> CloseAsync(
         Uri metadata, EgressPolicy policy, bool sudo, Action<string> tell, TimeProvider time, CancellationToken cancel)
     {
-        await Command.RunAsync("/usr/sbin/nft", ["-f", "-"], $"{RulesFor(metadata)}\n{EgressRules.For(policy, sudo)}", Limit, time, cancel);
+        await Command.RunAsync("/usr/sbin/nft", ["-f", "-"], $"{RulesFor(metadata)}\n{EgressRules.For(policy, sudo, DhcpLease.Servers(DhcpLease.Folder))}", Limit, time, cancel);
         await TryAsync(metadata, time, cancel);
         return new ClosedDoor(Egress.Start(policy, tell, time));
     }

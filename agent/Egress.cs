@@ -9,9 +9,6 @@ internal sealed class Egress : IDisposable
 {
     private const string KernelLog = "/dev/kmsg";
 
-    /// <summary>What the network's DHCP server told systemd-resolved.</summary>
-    private const string ResolvConf = "/run/systemd/resolve/resolv.conf";
-
     /// <summary>Lines on the console: EC2 keeps its last 64 KiB, and the machine's own story has to stay among them.</summary>
     private const int MostTold = 150;
 
@@ -29,8 +26,7 @@ internal sealed class Egress : IDisposable
     private Egress(EgressPolicy policy, Action<string> tell, TimeProvider time)
     {
         (_policy, _tell, _time) = (policy, tell, time);
-        var above = File.Exists(ResolvConf) ? NameServer.ReadAbove(File.ReadLines(ResolvConf)) : [];
-        _names = new NameServer(new IPEndPoint(IPAddress.Parse(NameServer.Address), 53), policy, above, LetThroughAsync, Deny, time);
+        _names = new NameServer(new IPEndPoint(IPAddress.Parse(NameServer.Address), 53), policy, DnsClient.Servers(), LetThroughAsync, Deny, time);
     }
 
     /// <summary>Starts what the policy needs, once its rules are loaded; null where everything is open.</summary>
@@ -50,14 +46,18 @@ internal sealed class Egress : IDisposable
 
     public void Dispose() => _names.Dispose();
 
-    /// <summary>A line of the kernel's log as a destination, such as <c>tcp 140.82.121.4:443</c>; null for other lines.</summary>
-    internal static (string Protocol, IPAddress Address, string Port)? Parse(string line)
+    /// <summary>A line of the kernel's log as a destination, such as <c>tcp 140.82.121.4:443</c>, or <c>icmp 140.82.121.4</c>
+    /// where the protocol has no ports; null for other lines.</summary>
+    internal static (IPAddress Address, string Text)? Parse(string line)
     {
         var start = line.IndexOf(EgressRules.LogPrefix, StringComparison.Ordinal);
         if (start < 0)
             return null;
         var fields = line[start..].Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries);
-        return IPAddress.TryParse(Field("DST="), out var address) ? (Field("PROTO=").ToLowerInvariant(), address, Field("DPT=")) : null;
+        if (!IPAddress.TryParse(Field("DST="), out var address))
+            return null;
+        var port = ushort.TryParse(Field("DPT="), NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? new IPEndPoint(address, number).ToString() : null;
+        return (address, $"{Field("PROTO=").ToLowerInvariant()} {port ?? address.ToString()}");
 
         string Field(string name) => fields.FirstOrDefault(f => f.StartsWith(name, StringComparison.Ordinal))?[name.Length..] ?? "";
     }
@@ -71,8 +71,8 @@ internal sealed class Egress : IDisposable
         {
             try
             {
-                if (Parse(System.Text.Encoding.UTF8.GetString(buffer, 0, log.Read(buffer))) is var (protocol, address, port))
-                    Tell($"{protocol} {new IPEndPoint(address, 0).ToString().TrimEnd('0')}{port}{(_names.NameOf(address) is { } name ? $" ({name})" : "")}");
+                if (Parse(System.Text.Encoding.UTF8.GetString(buffer, 0, log.Read(buffer))) is var (address, destination))
+                    Tell($"{destination}{(_names.NameOf(address) is { } name ? $" ({name})" : "")}");
             }
             catch (IOException e) when (e.HResult == BrokenPipe)
             {

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Net;
 using System.Net.Sockets;
 
 namespace Mayfly.Agent;
@@ -19,18 +20,21 @@ internal static class EgressRules
     /// <summary>Destinations that are told of; a scan of ports must fill neither memory nor log.</summary>
     private const int MostSeen = 4096;
 
-    public static string For(EgressPolicy policy, bool sudo)
+    /// <param name="dhcpServers">Of whom networkd has the machine's leases, and asks to renew them.</param>
+    public static string For(EgressPolicy policy, bool sudo, IReadOnlyCollection<IPAddress> dhcpServers)
     {
         if (policy.Mode == EgressMode.Open)
             return "";
-        var (judged, lists) = policy.Mode == EgressMode.Allow
+        // A name server of the machine's beside the agent's would hand any question on. Nothing here asks one: /etc/resolv.conf
+        // names the network's.
+        var (judged, lists, otherNameServers) = policy.Mode == EgressMode.Allow
             ? ("reject", """
                     ip daddr @networks4 accept
                     ip daddr @names4 accept
                     ip6 daddr @networks6 accept
                     ip6 daddr @names6 accept
-                """)
-            : ("accept", "");
+                """, """meta l4proto { tcp, udp } oifname "lo" th dport 53 reject""")
+            : ("accept", "", "");
         // Without sudo all that a job starts is the runner's user. With sudo it can be anyone, and whoever does not bear the
         // agent's mark is judged.
         var others = sudo ? "" : $"meta skuid != {RunnerUser.Id} accept";
@@ -42,12 +46,16 @@ internal static class EgressRules
               set names6 { type ipv6_addr; size 65536; }
               set seen4 { type inet_proto . ipv4_addr . inet_service; size {{MostSeen}}; flags dynamic; }
               set seen6 { type inet_proto . ipv6_addr . inet_service; size {{MostSeen}}; flags dynamic; }
+              set others4 { type inet_proto . ipv4_addr; size {{MostSeen}}; flags dynamic; }
+              set others6 { type inet_proto . ipv6_addr; size {{MostSeen}}; flags dynamic; }
               chain output {
                 type filter hook output priority filter; policy accept;
                 meta mark {{MarkedSocket.Mark}} accept
+                oifname "lo" ip daddr {{NameServer.Address}} accept
+                {{otherNameServers}}
                 oifname "lo" accept
                 ct state established,related accept
-                udp sport 68 udp dport 67 accept
+                {{(dhcpServers.Count == 0 ? "" : $"ip daddr {{ {string.Join(", ", dhcpServers)} }} udp sport 68 udp dport 67 accept")}}
                 icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } accept
                 {{others}}
                 goto judge
@@ -61,6 +69,8 @@ internal static class EgressRules
             {{lists}}
                 meta l4proto { tcp, udp } meta l4proto . ip daddr . th dport != @seen4 add @seen4 { meta l4proto . ip daddr . th dport } log prefix "{{LogPrefix}}" level info
                 meta l4proto { tcp, udp } meta l4proto . ip6 daddr . th dport != @seen6 add @seen6 { meta l4proto . ip6 daddr . th dport } log prefix "{{LogPrefix}}" level info
+                meta l4proto != { tcp, udp } meta l4proto . ip daddr != @others4 add @others4 { meta l4proto . ip daddr } log prefix "{{LogPrefix}}" level info
+                meta l4proto != { tcp, udp } meta l4proto . ip6 daddr != @others6 add @others6 { meta l4proto . ip6 daddr } log prefix "{{LogPrefix}}" level info
                 {{judged}}
               }
             }

@@ -41,8 +41,7 @@ internal sealed class Imds(HttpClient http, TimeProvider time)
     /// <summary>A client for the service at this address, which the closed door lets through.</summary>
     public static HttpClient Connect(Uri address)
     {
-        var handler = WipedConnections.MakeHandler(Timeout.InfiniteTimeSpan, useProxy: false);
-        handler.ConnectCallback = MarkedSocket.ConnectAsync;
+        var handler = WipedConnections.MakeHandler(Timeout.InfiniteTimeSpan, useProxy: false, MarkedSocket.ConnectAsync);
         return new HttpClient(handler) { BaseAddress = address, Timeout = TimeSpan.FromSeconds(2) };
     }
 

@@ -23,7 +23,15 @@ internal sealed class InstanceRole(Imds imds, TimeProvider time)
     /// <summary>The service shows new keys five minutes before the old ones end: from then on it is asked.</summary>
     private static readonly TimeSpan RenewBefore = TimeSpan.FromMinutes(5);
 
+    /// <summary>End of one try of a call to AWS.</summary>
+    private static readonly TimeSpan CallLimit = TimeSpan.FromSeconds(10);
+
     private RoleKeys? _keys;
+
+    /// <summary>A connection to a service, signed with this role's keys, that neither the closed door nor an egress policy
+    /// keeps from its way.</summary>
+    /// <param name="service">Signing name, such as <c>ec2</c>.</param>
+    public AwsConnection ConnectTo(string service, string region) => AwsConnection.To(service, region, KeysAsync, CallLimit, time, MarkedSocket.ConnectAsync);
 
     /// <summary>Keys that hold now: an <see cref="AwsKeySource"/>. Hours later, as when the machine terminates itself, they
     /// are others than at the start.</summary>

@@ -18,14 +18,14 @@ internal static class MarkedSocket
 
     public static void Set(Socket socket) => socket.SetRawSocketOption(SocketLevel, MarkOption, BitConverter.GetBytes(Mark));
 
-    /// <summary>A connection of an <see cref="HttpClient"/>, marked.</summary>
+    /// <summary>A connection of an <see cref="HttpClient"/>, marked, and so are the questions for its host's addresses.</summary>
     public static async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken cancel) =>
         new NetworkStream(await ConnectAsync(context.DnsEndPoint, cancel), ownsSocket: true);
 
     /// <summary>Tries a host's addresses one after the other, each with a socket of its own.</summary>
     private static async Task<Socket> ConnectAsync(DnsEndPoint to, CancellationToken cancel)
     {
-        var addresses = await Dns.GetHostAddressesAsync(to.Host, cancel);
+        var addresses = await DnsClient.AddressesAsync(to.Host, TimeProvider.System, cancel);
         for (var i = 0; ; i++)
         {
             var socket = new Socket(addresses[i].AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
@@ -35,7 +35,7 @@ internal static class MarkedSocket
                 await socket.ConnectAsync(addresses[i], to.Port, cancel);
                 return socket;
             }
-            catch (SocketException) when (i + 1 < addresses.Length)
+            catch (SocketException) when (i + 1 < addresses.Count)
             {
                 socket.Dispose();
             }

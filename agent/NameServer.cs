@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
@@ -12,17 +11,15 @@ namespace Mayfly.Agent;
 /// </summary>
 internal sealed class NameServer : IDisposable
 {
-    /// <summary>Any address of the loopback that nothing else uses; systemd-resolved has 127.0.0.53 and .54.</summary>
+    /// <summary>Any address of the loopback that nothing else uses; systemd-resolved would have 127.0.0.53 and .54.</summary>
     public const string Address = "127.0.0.153";
-
-    private const int Port = 53;
 
     /// <summary>Questions under way. More wait in the socket's buffer, or are lost and asked again.</summary>
     private const int MostAtOnce = 64;
 
     private const int MostNames = 20_000;
 
-    /// <summary>A resolver's own patience is five seconds (resolv.conf(5)).</summary>
+    /// <summary>For one question, to a server above: a resolver's own patience is five seconds (resolv.conf(5)).</summary>
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(5);
 
     private readonly EgressPolicy _policy;
@@ -51,11 +48,6 @@ internal sealed class NameServer : IDisposable
     }
 
     public IPEndPoint EndPoint => (IPEndPoint)_datagrams.LocalEndPoint!;
-
-    /// <summary>The network's name servers, from a resolv.conf(5).</summary>
-    public static IReadOnlyList<IPEndPoint> ReadAbove(IEnumerable<string> resolvConf) =>
-        [.. resolvConf.Select(line => line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries))
-            .Where(words => words is ["nameserver", _, ..]).Select(words => IPAddress.TryParse(words[1], out var address) ? new IPEndPoint(address, Port) : null).OfType<IPEndPoint>()];
 
     public void Start()
     {
@@ -118,8 +110,8 @@ internal sealed class NameServer : IDisposable
         {
             using var limit = new CancellationTokenSource(Limit * 2, _time);
             await using var stream = new NetworkStream(client, ownsSocket: true);
-            if (await AnswerAsync(await ReadMessageAsync(stream, limit.Token), SocketType.Stream) is { } answer)
-                await WriteMessageAsync(stream, answer, limit.Token);
+            if (await AnswerAsync(await DnsClient.ReadMessageAsync(stream, limit.Token), SocketType.Stream) is { } answer)
+                await DnsClient.WriteMessageAsync(stream, answer, limit.Token);
         }
         catch (Exception e) when (e is IOException or SocketException or OperationCanceledException)
         {
@@ -144,7 +136,7 @@ internal sealed class NameServer : IDisposable
 
         foreach (var server in _above)
         {
-            if (await AskAsync(server, query, by) is not { } answer)
+            if (await DnsClient.AskAsync(server, query, by, _time) is not { } answer)
                 continue;
             var addresses = DnsMessage.AddressesIn(answer);
             foreach (var address in addresses.TakeWhile(_ => _names.Count < MostNames))
@@ -154,53 +146,5 @@ internal sealed class NameServer : IDisposable
         }
 
         return null;
-    }
-
-    private async Task<byte[]?> AskAsync(IPEndPoint server, byte[] query, SocketType by)
-    {
-        using var limit = new CancellationTokenSource(Limit, _time);
-        using var socket = new Socket(server.AddressFamily, by, by == SocketType.Dgram ? ProtocolType.Udp : ProtocolType.Tcp);
-        try
-        {
-            MarkedSocket.Set(socket);
-            await socket.ConnectAsync(server, limit.Token);
-            byte[] answer;
-            if (by == SocketType.Dgram)
-            {
-                await socket.SendAsync(query, SocketFlags.None, limit.Token);
-                var buffer = new byte[DnsMessage.MostBytes];
-                answer = buffer[..await socket.ReceiveAsync(buffer, SocketFlags.None, limit.Token)];
-            }
-            else
-            {
-                await using var stream = new NetworkStream(socket);
-                await WriteMessageAsync(stream, query, limit.Token);
-                answer = await ReadMessageAsync(stream, limit.Token);
-            }
-
-            // The identification is the question's own.
-            return answer.Length >= 2 && answer.AsSpan(0, 2).SequenceEqual(query.AsSpan(0, 2)) ? answer : null;
-        }
-        catch (Exception e) when (e is SocketException or IOException or OperationCanceledException)
-        {
-            return null; // the next one may answer
-        }
-    }
-
-    private static async Task<byte[]> ReadMessageAsync(Stream stream, CancellationToken cancel)
-    {
-        var length = new byte[2];
-        await stream.ReadExactlyAsync(length, cancel);
-        var message = new byte[BinaryPrimitives.ReadUInt16BigEndian(length)];
-        await stream.ReadExactlyAsync(message, cancel);
-        return message;
-    }
-
-    private static async Task WriteMessageAsync(Stream stream, byte[] message, CancellationToken cancel)
-    {
-        var framed = new byte[message.Length + 2];
-        BinaryPrimitives.WriteUInt16BigEndian(framed, (ushort)message.Length);
-        message.CopyTo(framed, 2);
-        await stream.WriteAsync(framed, cancel);
     }
 }

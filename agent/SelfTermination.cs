@@ -24,7 +24,7 @@ internal static class SelfTermination
             var document = JsonMembers.Strings(Encoding.UTF8.GetBytes(await imds.GetAsync("latest/dynamic/instance-identity/document", limit.Token) ?? "{}"));
             if (!document.TryGetValue("instanceId", out var id) || !document.TryGetValue("region", out var region))
                 return "the identity document has no instanceId or region";
-            using var connection = AwsConnection.To("ec2", region, new InstanceRole(imds, time).KeysAsync, TimeSpan.FromSeconds(10), time);
+            using var connection = new InstanceRole(imds, time).ConnectTo("ec2", region);
             await new Ec2Client(connection).TerminateAsync(id, limit.Token);
             return null;
         }

@@ -41,8 +41,10 @@ public sealed class AwsConnection : IDisposable
     /// </summary>
     /// <param name="service">Signing name, such as <c>ssm</c>.</param>
     /// <param name="limit">End of one try, connecting included.</param>
-    public static AwsConnection To(string service, string region, AwsKeySource keys, TimeSpan limit, TimeProvider time) =>
-        new(new HttpClient(WipedConnections.MakeHandler(Lifetime, useProxy: true)) { Timeout = limit }, AddressOf(service, region), service, region, keys, time);
+    /// <param name="connect">How a connection is made; null for HttpClient's own way.</param>
+    public static AwsConnection To(
+        string service, string region, AwsKeySource keys, TimeSpan limit, TimeProvider time, Func<SocketsHttpConnectionContext, CancellationToken, ValueTask<Stream>>? connect = null) =>
+        new(new HttpClient(WipedConnections.MakeHandler(Lifetime, useProxy: true, connect)) { Timeout = limit }, AddressOf(service, region), service, region, keys, time);
 
     /// <summary>Connects with keys that do not change.</summary>
     public static AwsConnection To(string service, string region, AwsKeys keys, TimeSpan limit, TimeProvider time) =>

@@ -15,11 +15,13 @@ public static class WipedConnections
 {
     /// <param name="lifetime">After this a connection is not used again.</param>
     /// <param name="useProxy">Follows <c>HTTPS_PROXY</c> and its like.</param>
-    public static SocketsHttpHandler MakeHandler(TimeSpan lifetime, bool useProxy) => new()
+    /// <param name="connect">How a connection is made; null for HttpClient's own way.</param>
+    public static SocketsHttpHandler MakeHandler(TimeSpan lifetime, bool useProxy, Func<SocketsHttpConnectionContext, CancellationToken, ValueTask<Stream>>? connect = null) => new()
     {
         AllowAutoRedirect = false, // a followed redirect would not be signed again
         UseProxy = useProxy,
         PooledConnectionLifetime = lifetime,
+        ConnectCallback = connect,
         PlaintextStreamFilter = (context, _) => ValueTask.FromResult<Stream>(new WipingStream(context.PlaintextStream)),
     };
 

@@ -57,21 +57,21 @@ public sealed class EgressPolicyTests
     }
 
     [Fact]
-    public void Without_a_policy_there_are_no_rules() => Assert.Equal("", EgressRules.For(Policy("open", ""), sudo: true));
+    public void Without_a_policy_there_are_no_rules() => Assert.Equal("", EgressRules.For(Policy("open", ""), sudo: true, []));
 
     [Fact]
     public void Only_an_allow_list_refuses()
     {
-        Assert.Contains("reject", EgressRules.For(Policy("allow", "10.0.0.0/8"), sudo: false), StringComparison.Ordinal);
-        Assert.Contains("elements = { 10.0.0.0/8 }", EgressRules.For(Policy("allow", "10.0.0.0/8"), sudo: false), StringComparison.Ordinal);
-        Assert.DoesNotContain("reject", EgressRules.For(Policy("audit", "10.0.0.0/8"), sudo: false), StringComparison.Ordinal);
+        Assert.Contains("reject", EgressRules.For(Policy("allow", "10.0.0.0/8"), sudo: false, []), StringComparison.Ordinal);
+        Assert.Contains("elements = { 10.0.0.0/8 }", EgressRules.For(Policy("allow", "10.0.0.0/8"), sudo: false, []), StringComparison.Ordinal);
+        Assert.DoesNotContain("reject", EgressRules.For(Policy("audit", "10.0.0.0/8"), sudo: false, []), StringComparison.Ordinal);
     }
 
     [Fact]
     public void With_sudo_every_user_is_judged()
     {
-        Assert.Contains($"meta skuid != {RunnerUser.Id} accept", EgressRules.For(Policy("allow", ""), sudo: false), StringComparison.Ordinal);
-        Assert.DoesNotContain("skuid", EgressRules.For(Policy("allow", ""), sudo: true), StringComparison.Ordinal);
+        Assert.Contains($"meta skuid != {RunnerUser.Id} accept", EgressRules.For(Policy("allow", ""), sudo: false, []), StringComparison.Ordinal);
+        Assert.DoesNotContain("skuid", EgressRules.For(Policy("allow", ""), sudo: true, []), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -79,8 +79,29 @@ public sealed class EgressPolicyTests
     {
         var seen = Egress.Parse("6,812,15020113,-;mayfly-egress IN= OUT=ens5 SRC=10.0.0.5 DST=140.82.121.4 LEN=60 TTL=64 ID=1 DF PROTO=TCP SPT=40244 DPT=443 WINDOW=64240 SYN URGP=0\n");
 
-        Assert.Equal(("tcp", IPAddress.Parse("140.82.121.4"), "443"), seen);
+        Assert.Equal((IPAddress.Parse("140.82.121.4"), "tcp 140.82.121.4:443"), seen);
         Assert.Null(Egress.Parse("6,813,15020114,-;eth0: link up DST=1.1.1.1\n"));
+    }
+
+    [Theory]
+    [InlineData("DST=192.0.2.9 LEN=28 TTL=64 ID=1 DF PROTO=ICMP TYPE=8 CODE=0 ID=7 SEQ=1", "icmp 192.0.2.9")]
+    [InlineData("DST=192.0.2.9 LEN=28 TTL=64 ID=1 PROTO=47", "47 192.0.2.9")]
+    [InlineData("DST=2001:0db8:0000:0000:0000:0000:0000:0001 LEN=60 PROTO=UDP SPT=1 DPT=530", "udp [2001:db8::1]:530")]
+    public void A_destination_has_a_port_only_where_its_protocol_has_ports(string fields, string told) =>
+        Assert.Equal(told, Egress.Parse($"6,812,15020113,-;mayfly-egress IN= OUT=ens5 SRC=10.0.0.5 {fields}\n")!.Value.Text);
+
+    [Fact]
+    public void DHCP_is_let_through_to_the_servers_that_leases_are_from()
+    {
+        var folder = Directory.CreateTempSubdirectory("mayfly-leases-").FullName;
+        File.WriteAllText(Path.Combine(folder, "2"), "# This is private data. Do not parse.\nADDRESS=10.0.0.5\nSERVER_ADDRESS=10.0.0.1\nT1=1800\n");
+
+        var servers = DhcpLease.Servers(folder);
+
+        Assert.Equal([IPAddress.Parse("10.0.0.1")], servers);
+        Assert.Contains("ip daddr { 10.0.0.1 } udp sport 68 udp dport 67 accept", EgressRules.For(Policy("allow", ""), sudo: true, servers), StringComparison.Ordinal);
+        Assert.DoesNotContain("dport 67", EgressRules.For(Policy("allow", ""), sudo: true, DhcpLease.Servers(folder + "/none")), StringComparison.Ordinal);
+        Directory.Delete(folder, recursive: true);
     }
 
     private static EgressPolicy Policy(string mode, string allow, params string[] imageList) => EgressPolicy.From(Settings(mode, allow), imageList);

@@ -100,6 +100,18 @@ public sealed class NameServerTests : IDisposable
     [InlineData("000181000001000000000000016100000100010000")] // a response
     public void What_is_no_query_asks_for_no_name(string hexadecimal) => Assert.Null(DnsMessage.NameAsked(Convert.FromHexString(hexadecimal)));
 
+    [Theory]
+    [InlineData("ssm.eu-central-1.amazonaws.com")]
+    [InlineData("SSM.eu-central-1.amazonaws.com.")]
+    public void A_question_asks_for_its_name(string host) =>
+        Assert.Equal("ssm.eu-central-1.amazonaws.com", DnsMessage.NameAsked(DnsMessage.Query(host, DnsMessage.Ipv4)));
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("a..b")]
+    [InlineData("a-label-of-more-than-sixty-three-letters-has-no-place-in-any-message.example")]
+    public void What_is_no_hosts_name_is_not_asked_for(string host) => Assert.Throws<FormatException>(() => DnsMessage.Query(host, DnsMessage.Ipv4));
+
     [Fact]
     public void No_cut_of_an_answer_does_any_harm()
     {
@@ -110,7 +122,7 @@ public sealed class NameServerTests : IDisposable
 
     [Fact]
     public void Name_servers_are_read_from_resolv_conf() =>
-        Assert.Equal(["10.0.0.2:53", "[fd00::2]:53"], NameServer.ReadAbove(["# comment", "nameserver 10.0.0.2", "search example", "nameserver fd00::2", "nameserver"]).Select(e => e.ToString()));
+        Assert.Equal(["10.0.0.2:53", "[fd00::2]:53"], DnsClient.ServersIn(["# comment", "nameserver 10.0.0.2", "search example", "nameserver fd00::2", "nameserver"]).Select(e => e.ToString()));
 
     public void Dispose()
     {

@@ -25,6 +25,9 @@ public sealed class LightBed : IAsyncLifetime
     /// <summary>The same: a further argument for systemd-nspawn.</summary>
     public const string ArgumentTag = "light:argument";
 
+    /// <summary>The same: by which host the machine finds AWS, if not by the lab's address.</summary>
+    public const string AwsHostTag = "light:aws-host";
+
     private const string ImageId = "ami-0123456789abcdef0";
 
     /// <summary>Ends a machine that a test has forgotten. Longer than any test waits.</summary>
@@ -48,8 +51,7 @@ public sealed class LightBed : IAsyncLifetime
         {
             Inside = LabNetwork.Inside,
             Imds = LabNetwork.Metadata,
-            Machine = (lab, instance) => new NspawnMachine(instance, new NspawnOptions(Built.Path("artifacts/image/root.part"),
-                $"AWS_ENDPOINT_URL_SSM=http://{LabNetwork.Inside}:{lab.AwsAddress.Port}\nAWS_ENDPOINT_URL_EC2=http://{LabNetwork.Inside}:{lab.AwsAddress.Port}\n", _folder, Limit)
+            Machine = (lab, instance) => new NspawnMachine(instance, new NspawnOptions(Built.Path("artifacts/image/root.part"), AwsEnvironment(lab, instance), _folder, Limit)
             {
                 OnConsoleLine = OnConsoleLine,
                 Arguments = instance => instance.Tags.TryGetValue(ArgumentTag, out var argument) ? [argument] : [],
@@ -105,6 +107,12 @@ public sealed class LightBed : IAsyncLifetime
         }
 
         Directory.Delete(_folder, recursive: true);
+    }
+
+    private static string AwsEnvironment(Lab.Lab lab, Instance instance)
+    {
+        var address = $"http://{instance.Tags.GetValueOrDefault(AwsHostTag, $"{LabNetwork.Inside}")}:{lab.AwsAddress.Port}";
+        return $"AWS_ENDPOINT_URL_SSM={address}\nAWS_ENDPOINT_URL_EC2={address}\n";
     }
 
     private ConcurrentQueue<string> ConsoleOf(string instanceId) => _consoles.GetOrAdd(instanceId, _ => new ConcurrentQueue<string>());
