@@ -9,6 +9,11 @@ internal sealed class ClosedDoor : IDisposable
 {
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
 
+    private const int Tries = 3;
+
+    /// <summary>A refusal by this machine's own rules takes less than a millisecond.</summary>
+    private static readonly TimeSpan TryLimit = TimeSpan.FromSeconds(2);
+
     private readonly Egress? _egress;
 
     private ClosedDoor(Egress? egress) => _egress = egress;
@@ -50,7 +55,7 @@ internal sealed class ClosedDoor : IDisposable
     /// <summary>Loads the rules and then tries the door without the mark: as root and outside the sandbox, so that
     /// whoever has less is refused as well.</summary>
     /// <exception cref="CommandException">The rules did not load.</exception>
-    /// <exception cref="InvalidOperationException">The metadata service let a socket without the mark in.</exception>
+    /// <exception cref="InvalidOperationException">The metadata service let a socket without the mark in, or nothing refused it.</exception>
     /// <exception cref="IOException">The egress policy cannot be put to work.</exception>
     public static async Task<ClosedDoor> CloseAsync(
         Uri metadata, EgressPolicy policy, bool sudo, Action<string> tell, TimeProvider time, CancellationToken cancel)
@@ -62,24 +67,34 @@ internal sealed class ClosedDoor : IDisposable
 
     public void Dispose() => _egress?.Dispose();
 
+    /// <summary>Only a refusal shows that the rules are at work. An answer that does not come may be late, and is waited for anew;
+    /// any other error, such as a network that is gone, hides whether the door is closed.</summary>
+    /// <exception cref="InvalidOperationException">The metadata service let a socket without the mark in, or nothing refused it.</exception>
     internal static async Task TryAsync(Uri metadata, TimeProvider time, CancellationToken cancel)
     {
-        using var socket = new Socket(SocketType.Stream, ProtocolType.Tcp); // without MarkedSocket.Set
-        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(2), time);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancel);
-        try
+        for (var attempt = 1; attempt <= Tries; attempt++)
         {
-            await socket.ConnectAsync(metadata.Host, metadata.Port, either.Token);
-        }
-        catch (SocketException)
-        {
-            return;
-        }
-        catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
-        {
-            return; // no answer is no way in either
+            using var socket = new Socket(SocketType.Stream, ProtocolType.Tcp); // without MarkedSocket.Set
+            using var limit = new CancellationTokenSource(TryLimit, time);
+            using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancel);
+            try
+            {
+                await socket.ConnectAsync(metadata.Host, metadata.Port, either.Token);
+                throw new InvalidOperationException($"{metadata} let a connection without the agent's mark in; look at the rules with nft list ruleset");
+            }
+            catch (SocketException e) when (e.SocketErrorCode is SocketError.ConnectionRefused or SocketError.AccessDenied)
+            {
+                return;
+            }
+            catch (SocketException e)
+            {
+                throw new InvalidOperationException($"{metadata} did not refuse a connection without the agent's mark, which failed otherwise: {e.Message}", e);
+            }
+            catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
+            {
+            }
         }
 
-        throw new InvalidOperationException($"{metadata} let a connection without the agent's mark in; look at the rules with nft list ruleset");
+        throw new InvalidOperationException($"{metadata} did not refuse a connection without the agent's mark: no answer within {TryLimit.TotalSeconds:F0} s, {Tries} times");
     }
 }
