@@ -19,8 +19,13 @@ internal sealed class Check(TimeProvider time)
 {
     private const string Unit = "mayfly-agent.service";
     private const string UnitCgroup = "/sys/fs/cgroup/system.slice/" + Unit;
+    private const string RunnersCgroup = UnitCgroup + "/runner";
+    private const int Looks = 5;
 
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan Pause = TimeSpan.FromSeconds(1);
+
+    private static Uri Metadata => Imds.AddressFrom(Environment.GetEnvironmentVariable("AWS_EC2_METADATA_SERVICE_ENDPOINT"));
 
     public async Task<IReadOnlyList<Guarantee>> AllAsync(CancellationToken cancel) =>
     [
@@ -30,7 +35,8 @@ internal sealed class Check(TimeProvider time)
         await LookAsync("swap is encrypted, or in memory", () => Task.FromResult(Swap())),
         await LookAsync("the configuration is gone from its source", () => ConfigAsync(cancel)),
         await LookAsync("the metadata service's door is closed", () => DoorAsync(cancel)),
-        await LookAsync("the job is in its sandbox", () => Task.FromResult(Job())),
+        await LookAsync("the job is in its sandbox", () => JobAsync(cancel)),
+        await LookAsync("the job's processes and memory are limited", () => Task.FromResult(Limits())),
         await LookAsync("the agent's memory is locked and never dumped", () => Task.FromResult(Memory())),
         await LookAsync("the machine ends with the agent", () => BackstopsAsync(cancel)),
     ];
@@ -79,7 +85,7 @@ internal sealed class Check(TimeProvider time)
 
     private async Task<(bool, string)> ConfigAsync(CancellationToken cancel)
     {
-        using var http = Imds.Connect(Imds.AddressFrom(Environment.GetEnvironmentVariable("AWS_EC2_METADATA_SERVICE_ENDPOINT")));
+        using var http = Imds.Connect(Metadata);
         var imds = new Imds(http, time);
         var me = await Identity.LearnAsync(imds, cancel);
         var role = new InstanceRole(imds, time);
@@ -93,21 +99,42 @@ internal sealed class Check(TimeProvider time)
 
     private async Task<(bool, string)> DoorAsync(CancellationToken cancel)
     {
-        var metadata = Imds.AddressFrom(Environment.GetEnvironmentVariable("AWS_EC2_METADATA_SERVICE_ENDPOINT"));
         await Command.RunAsync("/usr/sbin/nft", ["list", "table", "inet", "mayfly"], input: null, Limit, time, cancel);
-        await ClosedDoor.TryAsync(metadata, time, cancel);
-        return (true, $"{metadata.Host} refuses what does not bear the agent's mark, root included");
+        await ClosedDoor.TryAsync(Metadata, time, cancel);
+        return (true, $"{Metadata.Host} refuses what does not bear the agent's mark, root included");
     }
 
-    /// <summary>Each process of the runner's cgroup but the first, which waits outside for the sandbox's end.</summary>
-    private static (bool, string) Job()
+    /// <summary>On its way into the sandbox a process is root's for a moment, so what does not hold is looked at again.</summary>
+    private async Task<(bool, string)> JobAsync(CancellationToken cancel)
     {
-        var own = NamespaceOf("self");
-        var inside = File.ReadAllLines(UnitCgroup + "/runner/cgroup.procs").Where(id => NamespaceOf(id) is { Length: > 0 } other && other != own).ToList();
-        var capable = inside.Where(id => Status(id, "CapEff") is { Length: > 0 } effective && effective.Any(c => c != '0') && Status(id, "Uid").StartsWith("1001", StringComparison.Ordinal)).ToList();
-        var outside = File.ReadAllLines(UnitCgroup + "/runner/cgroup.procs").Length - inside.Count;
-        return (inside.Count > 0 && capable.Count == 0 && outside <= 1,
-            string.Create(CultureInfo.InvariantCulture, $"{inside.Count} processes in namespaces of their own, {capable.Count} of its user with capabilities, no-new-privileges {(inside.All(id => Status(id, "NoNewPrivs") == "1") ? "on" : "off")}"));
+        using var http = Imds.Connect(Metadata);
+        var me = await Identity.LearnAsync(new Imds(http, time), cancel);
+        for (var look = 1; ; look++)
+        {
+            var (holds, detail) = Job(me.Settings.Sudo);
+            if (holds || look == Looks)
+                return (holds, detail);
+            await Task.Delay(Pause, time, cancel);
+        }
+    }
+
+    /// <summary>Each process of the runner's cgroup but the first, which waits outside for the sandbox's end. Capabilities
+    /// within a user namespace of a container's own reach nothing.</summary>
+    private static (bool, string) Job(bool sudo)
+    {
+        var all = Directory.EnumerateFiles(RunnersCgroup, "cgroup.procs", SearchOption.AllDirectories).SelectMany(File.ReadAllLines).ToList();
+        var inside = all.Where(id => NamespaceOf(id, "pid") is { Length: > 0 } other && other != NamespaceOf("self", "pid")).ToList();
+        var capable = inside.Where(id => NamespaceOf(id, "user") == NamespaceOf("self", "user")
+            && Status(id, "CapEff") is { Length: > 0 } effective && effective.Any(c => c != '0') && Status(id, "Uid").StartsWith("1001", StringComparison.Ordinal)).ToList();
+        var privileged = inside.Where(id => Status(id, "NoNewPrivs") == "0").ToList();
+        return (inside.Count > 0 && capable.Count == 0 && all.Count - inside.Count <= 1 && (sudo || privileged.Count == 0),
+            string.Create(CultureInfo.InvariantCulture, $"{inside.Count} processes in namespaces of their own, {capable.Count} of its user with capabilities, {privileged.Count} without no-new-privileges{(sudo ? ", which sudo needs" : "")}"));
+    }
+
+    private static (bool, string) Limits()
+    {
+        var limits = RunnerCgroup.Files.Select(file => (File: file, Value: File.ReadAllText(Path.Combine(RunnersCgroup, file)).Trim())).ToList();
+        return (limits.All(l => long.TryParse(l.Value, NumberStyles.None, CultureInfo.InvariantCulture, out _)), string.Join(", ", limits.Select(l => $"{l.File} {l.Value}")));
     }
 
     private static (bool, string) Memory()
@@ -133,7 +160,7 @@ internal sealed class Check(TimeProvider time)
     private static string NameOf(string device) => File.Exists($"/sys/block/{device}/dm/name") ? File.ReadAllText($"/sys/block/{device}/dm/name").Trim() : "";
 
     /// <summary>Empty for a process that has gone.</summary>
-    private static string NamespaceOf(string process) => new FileInfo($"/proc/{process}/ns/pid").LinkTarget ?? "";
+    private static string NamespaceOf(string process, string kind) => new FileInfo($"/proc/{process}/ns/{kind}").LinkTarget ?? "";
 
     private static string Status(string process, string field)
     {

@@ -50,7 +50,7 @@ internal sealed class PreparedSandbox
     {
         LayOutRoot();
         Directory.CreateDirectory(Facts.Folder, Facts.Readable);
-        var cgroup = RunnerCgroup.Make(Initrd.MemoryBytes());
+        var cgroup = RunnerCgroup.Make(RunnerCgroup.Unit, Initrd.MemoryBytes(), System.Environment.GetEnvironmentVariable(RunnerCgroup.Switch));
 
         // The shell puts itself into the cgroup before it becomes anything else: nothing of the job ever runs outside. In
         // the sandbox tini is the first process, which forwards signals and buries orphans.

@@ -3,8 +3,8 @@ using System.Globalization;
 namespace Mayfly.Agent;
 
 /// <summary>
-/// The cgroup that the runner and all it starts live in, beside the agent's own, both below the unit's, which systemd has
-/// delegated. It is limited and killed as a whole. https://systemd.io/CGROUP_DELEGATION/, https://docs.kernel.org/admin-guide/cgroup-v2.html
+/// The cgroup that holds the runner and all it starts, beside the agent's own, both below the unit's, which systemd has
+/// delegated. It is limited and killed as a whole; the processes are in one below it. https://systemd.io/CGROUP_DELEGATION/, https://docs.kernel.org/admin-guide/cgroup-v2.html
 /// </summary>
 /// <param name="Limits">For the console.</param>
 internal sealed record RunnerCgroup(string Folder, string Limits)
@@ -17,19 +17,39 @@ internal sealed record RunnerCgroup(string Folder, string Limits)
     /// at the memory that the kernel's tables take (about 20 KiB each).</summary>
     private const long BytesAProcess = 256 << 10;
 
-    public string ProcessList => Path.Combine(Folder, "cgroup.procs");
+    /// <summary>In the unit's environment, <c>if-offered</c> lets a job run without the limits that the kernel does not offer. For
+    /// light machines on a host whose old cgroups hold the controllers (docs/decisions/0014); a real machine never has it.</summary>
+    public const string Switch = "MAYFLY_LIMITS";
 
-    public static RunnerCgroup Make(long memoryBytes)
+    /// <summary>
+    /// The job's cgroup namespace begins here, one below the limits: what is written at a namespace's root, or above where its
+    /// processes have nested another, lifts limits, and a job with sudo owns all files that it can mount.
+    /// </summary>
+    private const string Inner = "job";
+
+    /// <summary>Where the limits stand.</summary>
+    public static IReadOnlyList<string> Files { get; } = ["pids.max", "memory.max"];
+
+    public string ProcessList => Path.Combine(Folder, Inner, "cgroup.procs");
+
+    /// <summary>The cgroup of this process's unit.</summary>
+    public static string Unit => "/sys/fs/cgroup" + File.ReadAllText("/proc/self/cgroup").Split('\n').Single(line => line.StartsWith("0::", StringComparison.Ordinal))[3..];
+
+    /// <param name="unit">Where this process is; it moves to a cgroup below.</param>
+    /// <param name="missing">Value of <see cref="Switch"/>; null or empty where every limit has to be set.</param>
+    /// <exception cref="InvalidOperationException">The kernel does not offer a limit.</exception>
+    /// <exception cref="FormatException">The switch has a value of no meaning.</exception>
+    public static RunnerCgroup Make(string unit, long memoryBytes, string? missing)
     {
-        var unit = "/sys/fs/cgroup" + File.ReadAllText("/proc/self/cgroup").Split('\n').Single(line => line.StartsWith("0::", StringComparison.Ordinal))[3..];
+        if (missing is not (null or "" or "if-offered"))
+            throw new FormatException($"{Switch}='{missing}': if-offered is the only value");
         // A cgroup that hands controllers on may hold no process itself.
         var own = Path.Combine(unit, "agent");
         Directory.CreateDirectory(own);
         Set(own, "cgroup.procs", Environment.ProcessId);
 
         var folder = Path.Combine(unit, "runner");
-        Directory.CreateDirectory(folder);
-        // What a kernel with the old cgroups beside the new ones has given away cannot be limited: no image of ours boots so.
+        Directory.CreateDirectory(Path.Combine(folder, Inner));
         var offered = File.ReadAllText(Path.Combine(unit, "cgroup.controllers")).Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries);
         var limits = new List<string>();
         foreach (var (controller, file, limit, text) in (ReadOnlySpan<(string, string, long, string)>)[
@@ -37,9 +57,16 @@ internal sealed record RunnerCgroup(string Folder, string Limits)
             ("memory", "memory.max", Math.Max(memoryBytes - Reserve, memoryBytes / 2), $"{Math.Max(memoryBytes - Reserve, memoryBytes / 2) >> 20} MiB of memory")])
         {
             if (!offered.Contains(controller))
+            {
+                if (string.IsNullOrEmpty(missing))
+                    throw new InvalidOperationException($"the job cannot be limited to {text}: {unit} has no {controller} controller; boot a kernel that has it, and with cgroup v2 alone");
                 continue;
+            }
+
             File.WriteAllText(Path.Combine(unit, "cgroup.subtree_control"), "+" + controller);
             Set(folder, file, limit);
+            // So that the job can read what it has used, such as memory.peak.
+            File.WriteAllText(Path.Combine(folder, "cgroup.subtree_control"), "+" + controller);
             limits.Add(text);
         }
 

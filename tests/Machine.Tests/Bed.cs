@@ -76,8 +76,9 @@ internal sealed class Bed : IAsyncDisposable
         var (job, status) = await Lab.GitHub.Jobs.QueueAsync("tested", ["mayfly"], steps);
         Assert.Equal(202, status);
         await WaitForAsync("ec2", "instance terminated");
-        Assert.Equal("success", job.Conclusion);
-        return Lab.GitHub.Broker.StepsOutput(job.Id);
+        var output = Lab.GitHub.Broker.StepsOutput(job.Id);
+        Assert.True(job.Conclusion == "success", $"the job's conclusion is {job.Conclusion}, the machine's ending {Ending?.Ending}; its steps printed:\n{string.Join('\n', output)}");
+        return output;
     }
 
     /// <summary>Launches a machine without a controller; parameters as RunInstances takes them.</summary>

@@ -38,6 +38,9 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
     /// <summary>The lab gives the interface its address; DHCP has nobody to ask.</summary>
     private const string Network = "[Match]\nName=eth0\n\n[Link]\nUnmanaged=yes\n";
 
+    /// <summary>Where this machine's old cgroups hold the controllers, a machine within has no limits to set.</summary>
+    private const string Limits = "[Service]\nEnvironment=MAYFLY_LIMITS=if-offered\n";
+
     /// <summary>
     /// Waits in its new namespaces until the network is laid, enters a cgroup of its own, mounts the root under two views in
     /// memory, the system's and the job's, and becomes systemd-nspawn. Arguments: the cgroup, the root (file or folder), the mount point, MiB, and what
@@ -97,7 +100,7 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
         await File.WriteAllTextAsync(at + ".network", Network);
         await File.WriteAllTextAsync(at + ".dns", $"[Resolve]\nDNS={LabNetwork.Inside}\nLLMNR=no\nMulticastDNS=no\n");
         await File.WriteAllTextAsync(at + ".environment", options.Environment);
-        await File.WriteAllTextAsync(at + ".unit", options.UnitDropIn(instance));
+        await File.WriteAllTextAsync(at + ".unit", Limits + options.UnitDropIn(instance));
         Directory.CreateDirectory(Cgroup);
 
         var start = new ProcessStartInfo("/usr/bin/unshare") { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
