@@ -86,6 +86,8 @@ internal static class Program
         var off = Task.Run(Kernel.PowerOff);
         var refused = await Task.WhenAny(off, Task.Delay(PowerOffLimit, TimeProvider.System, CancellationToken.None)) == off;
         narration.Note(Step.End, refused ? $"the power-off was refused: {(await off).Message}" : $"the power-off hangs since {PowerOffLimit.TotalSeconds:F0} s");
+        // EC2 takes the machine away while it is still speaking.
+        await DrainConsoleAsync(narration);
         // The initrd has no network, and PID 1's exit is a panic, which reboots.
         if (Kernel.ProcessId != 1)
             narration.Note(Step.End, await SelfTermination.TryAsync(TimeProvider.System) is { } why ? $"EC2 could not be asked to terminate this instance: {why}" : "EC2 was asked to terminate this instance");
