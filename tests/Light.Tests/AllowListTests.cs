@@ -77,7 +77,7 @@ public sealed class AllowListTests(LightBed bed)
         var check = await run.Machine.RunAsync("/usr/lib/mayfly/mayfly-agent check || true");
         await run.Machine.RunAsync("systemctl stop --no-block mayfly-agent");
 
-        Assert.Equal("stopped", (await run.EndAsync()).Ending);
+        await run.TerminatedAsync();
         Assert.Contains("holds  the configuration is gone from its source", check, StringComparison.Ordinal);
         // Its power-off is refused, so it asks EC2.
         Assert.Equal("Client.UserInitiatedShutdown", run.Instance.Reason.Code);
