@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Security.Cryptography;
 using System.Threading.Channels;
 using Mayfly.Aws;
 using Mayfly.Contract;
@@ -75,6 +76,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
 
         // Steps 5 to 7 wait for answers; meanwhile step 8's sandbox is made ready. Nobody enters it before their proofs.
         var preparing = PreparedSandbox.MakeAsync();
+        _ = Task.Run(() => SHA256.HashData([]), CancellationToken.None); // loads OpenSSL, which step 6's signatures need
 
         // 5. Learn who I am.
         var metadata = Imds.AddressFrom(Environment.GetEnvironmentVariable("AWS_EC2_METADATA_SERVICE_ENDPOINT"));
@@ -92,6 +94,9 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         // What steps 2 and 3 made by defaults, since there was no network yet, is fitted to the launch's tags (docs/decisions/0011).
         proved = await ProveAsync(Step.EncryptSwap, () => Task.FromResult(StorageFit.Apply(proved, me.Settings, narration)));
 
+        // Step 7's rules let the agent's own sockets through, so they are loaded while step 6 waits for answers.
+        var closing = Task.Run(() => CloseDoorAsync(metadata, me.Settings, stop), CancellationToken.None);
+
         // 6. Take the configuration and delete it at its source.
         using var config = await ProveAsync(Step.TakeConfig, async () =>
         {
@@ -106,8 +111,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         // 7. Close the door.
         using var door = await ProveAsync(Step.CloseDoor, async () =>
         {
-            var policy = EgressPolicy.From(me.Settings, File.ReadLines(EgressPolicy.ImageList));
-            var closed = await ClosedDoor.CloseAsync(metadata, policy, me.Settings.Sudo, text => narration.Note(Step.Watch, text), time, stop);
+            var (closed, policy) = await closing;
             narration.Reached(Step.CloseDoor, Milestone.DoorClosed,
                 $"{metadata.Host} refuses all but the agent's own marked sockets; egress: {policy.Mode.ToString().ToLowerInvariant()}");
             return closed;
@@ -141,6 +145,12 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         return ending;
 
         // 10. End: Program says why and switches the machine off.
+    }
+
+    private async Task<(ClosedDoor Door, EgressPolicy Policy)> CloseDoorAsync(Uri metadata, LaunchSettings settings, CancellationToken stop)
+    {
+        var policy = EgressPolicy.From(settings, File.ReadLines(EgressPolicy.ImageList));
+        return (await ClosedDoor.CloseAsync(metadata, policy, settings.Sudo, text => narration.Note(Step.Watch, text), time, stop), policy);
     }
 
     /// <summary>For people: what is wrong is told, and nothing waits for it.</summary>
