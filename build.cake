@@ -24,7 +24,7 @@ var tools = new (string Package, string Proof)[]
     ("mmdebstrap", "/usr/bin/mmdebstrap"), ("erofs-utils", "/usr/bin/mkfs.erofs"), ("cryptsetup-bin", "/usr/sbin/veritysetup"),
     ("kmod", "/usr/sbin/depmod"), ("cpio", "/usr/bin/cpio"), ("zstd", "/usr/bin/zstd"), ("binutils", "/usr/bin/objcopy"),
     ("systemd-boot-efi", "/usr/lib/systemd/boot/efi/linux*.efi.stub"), ("dosfstools", "/usr/sbin/mkfs.vfat"), ("mtools", "/usr/bin/mcopy"), ("gdisk", "/usr/sbin/sgdisk"),
-    ("osslsigncode", "/usr/bin/osslsigncode"), ("efitools", "/usr/bin/hash-to-efi-sig-list"), ("swtpm", "/usr/bin/swtpm"),
+    ("packer", "/usr/bin/packer"), ("osslsigncode", "/usr/bin/osslsigncode"), ("efitools", "/usr/bin/hash-to-efi-sig-list"), ("swtpm", "/usr/bin/swtpm"),
     ("jq", "/usr/bin/jq"), ("openssl", "/usr/bin/openssl"), ("qemu-system-x86", "/usr/bin/qemu-system-x86_64"), ("ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd"),
     ("iproute2", "/usr/bin/ip"), ("systemd-container", "/usr/bin/systemd-nspawn"), ("clang", "/usr/bin/clang"), ("zlib1g-dev", "/usr/include/zlib.h"), ("libsqlite3-0", "/usr/lib/*-linux-gnu/libsqlite3.so.0"),
 };
@@ -225,6 +225,31 @@ Task("Verify")
         if (!System.IO.File.Exists(System.IO.Path.Combine(folder, "manifest.json")))
             throw new CakeException($"'{folder}' has no manifest.json: give the folder of an image with --image=FOLDER, or build one with --target=Image");
         Run("verify", System.IO.Path.Combine(root, "packer", "verify.sh"), [folder, .. Argument("certificate", "") is { Length: > 0 } c ? new[] { c } : []], show: true);
+    });
+
+Task("Ami")
+    .Description("Write the built image to an AMI with Packer; --region=REGION, --ami-vars=FILE for the variables of packer/mayfly.pkr.hcl")
+    .IsDependentOn("Image")
+    .IsDependentOn("Verify")
+    .Does(() =>
+    {
+        if (runnerArgument.Length == 0)
+            throw new CakeException("an AMI with the stand-in runs no job of GitHub's: give the official runner with --runner=FOLDER|TARBALL");
+        var region = Argument("region", "");
+        if (region.Length == 0)
+            throw new CakeException("which region? give --region=REGION");
+        using var manifest = System.Text.Json.JsonDocument.Parse(System.IO.File.ReadAllBytes(Artifact("image", "manifest.json")));
+        string Of(params string[] path) => path.Aggregate(manifest.RootElement, (at, name) => at.GetProperty(name)).ToString();
+        var variables = Artifact("image", "ami.pkrvars.json");
+        System.IO.File.WriteAllText(variables, System.Text.Json.JsonSerializer.Serialize(new
+        {
+            image = Artifact("image"),
+            region,
+            manifest = new { rootHash = Of("rootHash"), kernel = Of("kernel"), disk = Of("sha256", "disk"), agent = Of("agent", "version"), runner = Of("runner", "version"), signed = bool.Parse(Of("secureBoot", "signed")) },
+        }));
+        // A Packer that does not know "init" is older than the template's newer attributes.
+        Run("packer-init", "packer", ["init", "packer/plugins"]);
+        Run("ami", "packer", ["build", "-only=amazon-ebssurrogate.ami", $"-var-file={variables}", .. Argument("ami-vars", "") is { Length: > 0 } file ? new[] { $"-var-file={file}" } : [], "packer"], show: true);
     });
 
 Task("Audit")

@@ -9,6 +9,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 # All files bear this time. 2026-01-01; any constant would do.
 export SOURCE_DATE_EPOCH=1767225600 LC_ALL=C TZ=UTC
 umask 022
+# Files that the caller left open (Packer does) would push mmdebstrap's own beyond 9, which sh(1) cannot name.
+for open in /proc/$$/fd/*; do
+  [[ ${open##*/} -le 2 || ${open##*/} -ge 255 ]] || eval "exec ${open##*/}>&-"
+done
 
 suite=bookworm mirror='' packages=$here/packages/minimal.list agent='' runner='' runner_kind='' out='' cache='' signing_key='' signing_certificate='' source=''
 for argument in "$@"; do

@@ -19,6 +19,29 @@ internal static class Builder
         return Path.Combine(folder, "out");
     }
 
+    /// <summary>The same as <see cref="BuildAsync"/>, by the Packer template's local source.</summary>
+    /// <param name="packer">A copy of the folder; it may be altered.</param>
+    public static async Task<string> BuildByPackerAsync(string packer, string folder, params (string Name, string Value)[] environment)
+    {
+        await FitTemplateAsync(packer);
+        var (code, output, error) = await StartAsync("packer",
+            [
+                "build", "-only=null.local", $"-var=image={Path.Combine(folder, "out")}", $"-var=agent={Built.Path("artifacts/agent/mayfly-agent")}", $"-var=runner={Built.Path("artifacts/runner")}",
+                $"-var=cache={Path.Combine(folder, "cache")}", "-var=build_arguments=[\"--runner-kind=stand-in\"]", packer,
+            ], [.. environment, ("CHECKPOINT_DISABLE", "1")]);
+        Assert.True(code == 0, output + error);
+        return Path.Combine(folder, "out");
+    }
+
+    /// <summary>Makes a copy of the template such that the installed Packer can read it: one too old to know <c>packer init</c>
+    /// does not know either what the template marks as newer.</summary>
+    public static async Task FitTemplateAsync(string copy)
+    {
+        var (_, output, error) = await StartAsync("packer", ["init", "-help"], []);
+        if (!(output + error).Contains("Usage: packer init", StringComparison.Ordinal))
+            await RunAsync("sed", ["-i", "/# newer$/,/# end$/d", Path.Combine(copy, "mayfly.pkr.hcl")]);
+    }
+
     public static Task<(int Code, string Output)> TryBuildAsync(string packer, string folder, params string[] arguments) =>
         TryBuildAsync(packer, folder, [], arguments);
 

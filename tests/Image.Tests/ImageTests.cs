@@ -8,7 +8,7 @@ public sealed class ImageTests : IDisposable
     private readonly string _folder = Directory.CreateTempSubdirectory("mayfly-image-").FullName;
 
     /// <summary>Everything is made anew, the Debian tree included: from a checkout with other modes, in another folder, on
-    /// another file system, in another time zone, at another time.</summary>
+    /// another file system, in another time zone, at another time, and by Packer.</summary>
     [Fact]
     public async Task Two_builds_of_the_same_inputs_are_the_same_to_the_bit()
     {
@@ -20,7 +20,7 @@ public sealed class ImageTests : IDisposable
         var memory = MemoryFolder();
         try
         {
-            var second = await Builder.BuildAsync(checkout, memory, ("TZ", "Pacific/Kiritimati"));
+            var second = await Builder.BuildByPackerAsync(checkout, memory, ("TZ", "Pacific/Kiritimati"));
             // A mirror that has moved on since the first build is another input, and so is another runner: then both are built now.
             if (Inputs(first) != Inputs(second))
                 first = await Builder.BuildAsync(Built.Path("packer"), Path.Combine(_folder, "first"));
@@ -93,6 +93,20 @@ public sealed class ImageTests : IDisposable
 
         foreach (var (unit, limit) in ((string, int)[])[("mayfly-agent.service", 85), ("systemd-networkd.service", 28), ("systemd-resolved.service", 22), ("systemd-journald.service", 43), ("systemd-udevd.service", 71)])
             await Builder.RunAsync("systemd-analyze", ["security", "--offline=true", $"--root={tree}", $"--threshold={limit}", "--no-pager", unit]);
+    }
+
+    [Fact]
+    public async Task Packer_takes_the_template_for_both_of_its_sources()
+    {
+        _ = Built.Image;
+        var template = Path.Combine(_folder, "template");
+        await Builder.RunAsync("cp", ["-r", Built.Path("packer"), template]);
+        await Builder.FitTemplateAsync(template);
+
+        await Builder.RunAsync("packer", ["validate", $"-var=image={Built.Path("artifacts/image")}", template]);
+        var (code, output, _) = await Builder.StartAsync("packer", ["validate", $"-var=image={_folder}", template], []);
+        Assert.NotEqual(0, code);
+        Assert.Contains("disk.raw: no such file", output, StringComparison.Ordinal);
     }
 
     [Fact]
