@@ -81,9 +81,10 @@ internal sealed class TagSource(Imds imds, Ec2Client ec2, string instanceId) : I
         if (ConfigTags.PiecesOf(await imds.GetAsync(Imds.TagPath(ConfigTags.CountKey), cancel), keys) is not { } wanted)
             return null;
 
-        var pieces = await Task.WhenAll(wanted.Select(key => imds.GetBytesAsync(Imds.TagPath(key), cancel)));
+        var reading = wanted.Select(key => imds.GetBytesAsync(Imds.TagPath(key), cancel)).ToList();
         try
         {
+            var pieces = await Task.WhenAll(reading);
             if (pieces.Any(piece => piece is null))
                 return null;
             var envelope = Secret.Allocate(pieces.Sum(piece => piece!.Length));
@@ -98,8 +99,9 @@ internal sealed class TagSource(Imds imds, Ec2Client ec2, string instanceId) : I
         }
         finally
         {
-            foreach (var piece in pieces)
-                CryptographicOperations.ZeroMemory(piece);
+            // All of them have ended, also where one failed.
+            foreach (var read in reading.Where(read => read.IsCompletedSuccessfully))
+                CryptographicOperations.ZeroMemory(await read);
         }
     }
 

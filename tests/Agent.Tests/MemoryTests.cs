@@ -44,6 +44,58 @@ public sealed class MemoryTests
             Assert.Equal(0, CountInMemory(MaskedEnvelope[start..(start + 24)]));
     }
 
+    [Fact]
+    public async Task Nothing_of_the_tags_is_left_that_were_read_when_another_could_not_be()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        var serving = ServeTagsAsync(listener);
+        using var connection = AwsConnection.To("ec2", "eu-central-1", new AwsKeys("AKID", "key", null), TimeSpan.FromSeconds(10), TimeProvider.System);
+        using (var http = new HttpClient(WipedConnections.MakeHandler(Timeout.InfiniteTimeSpan, useProxy: false)) { BaseAddress = new Uri($"http://127.0.0.1:{((IPEndPoint)listener.LocalEndpoint).Port}/") })
+        {
+            var source = new TagSource(new Imds(http, TimeProvider.System), new Ec2Client(connection), "i-1");
+            await Assert.ThrowsAsync<HttpRequestException>(() => source.ReadAsync(TestContext.Current.CancellationToken));
+        }
+
+        await serving;
+        Assert.Equal(0, CountInMemory(Marker));
+    }
+
+    /// <summary>A token, the list of tags, how many pieces there are; the first of them, and no second.</summary>
+    private static async Task ServeTagsAsync(TcpListener listener)
+    {
+        // Pieces may be asked for side by side.
+        var connections = new List<Task>();
+        var pieces = new TaskCompletionSource();
+        var asked = 0;
+        while (await Task.WhenAny(pieces.Task, listener.AcceptSocketAsync()) is Task<Socket> accepted)
+            connections.Add(ServeAsync(await accepted));
+        await Task.WhenAll(connections);
+
+        async Task ServeAsync(Socket socket)
+        {
+            using var owned = socket;
+            var buffer = new byte[4096];
+            while (await socket.ReceiveAsync(buffer) is var length and > 0)
+            {
+                var path = Encoding.ASCII.GetString(buffer, 0, length).Split(' ')[1];
+                var (status, body) = path switch
+                {
+                    "/latest/api/token" => ("200 OK", Masked("token")),
+                    "/latest/meta-data/tags/instance" => ("200 OK", Masked($"{ConfigTags.CountKey}\n{ConfigTags.Keys[1]}\n{ConfigTags.Keys[2]}")),
+                    _ when path.EndsWith(ConfigTags.CountKey, StringComparison.Ordinal) => ("200 OK", Masked("2")),
+                    _ when path.EndsWith("-1", StringComparison.Ordinal) => ("200 OK", Marker),
+                    _ => ("403 Forbidden", []),
+                };
+                await SendAsync(socket, status, body);
+                if ((path.EndsWith("-1", StringComparison.Ordinal) || path.EndsWith("-2", StringComparison.Ordinal)) && Interlocked.Increment(ref asked) == 2)
+                    pieces.SetResult();
+            }
+        }
+
+        static byte[] Masked(string text) => [.. Encoding.ASCII.GetBytes(text).Select(b => (byte)(b ^ Mask))];
+    }
+
     /// <summary>GetParameter, DeleteParameter, and a GetParameter that finds nothing.</summary>
     private static async Task ServeAsync(TcpListener listener)
     {
@@ -60,6 +112,11 @@ public sealed class MemoryTests
         var buffer = new byte[4096];
         while (!IsWhole(request.ToString()))
             request.Append(Encoding.ASCII.GetString(buffer, 0, await socket.ReceiveAsync(buffer)));
+        await SendAsync(socket, status, maskedBody);
+    }
+
+    private static async Task SendAsync(Socket socket, string status, byte[] maskedBody)
+    {
         var head = Encoding.ASCII.GetBytes($"HTTP/1.1 {status}\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {maskedBody.Length}\r\n\r\n");
         var answer = Secret.Allocate(head.Length + maskedBody.Length);
         head.CopyTo(answer, 0);
