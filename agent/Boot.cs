@@ -94,8 +94,9 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         // What steps 2 and 3 made by defaults, since there was no network yet, is fitted to the launch's tags (docs/decisions/0011).
         proved = await ProveAsync(Step.EncryptSwap, () => Task.FromResult(StorageFit.Apply(proved, me.Settings, narration)));
 
+        var happenings = Happening.Channel();
         // Step 7's rules let the agent's own sockets through, so they are loaded while step 6 waits for answers.
-        var closing = Task.Run(() => CloseDoorAsync(metadata, me.Settings, stop), CancellationToken.None);
+        var closing = Task.Run(() => CloseDoorAsync(metadata, me.Settings, happenings.Writer, stop), CancellationToken.None);
 
         // 6. Take the configuration and delete it at its source.
         using var config = await ProveAsync(Step.TakeConfig, async () =>
@@ -118,7 +119,6 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         });
 
         // 8. Start the runner.
-        var happenings = Channel.CreateUnbounded<Happening>();
         await using var runner = await ProveAsync(Step.StartRunner, async () =>
         {
             var sandbox = await preparing;
@@ -135,7 +135,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         var lookout = new Lookout(
             new WorkerWatch(runner.Cgroup, Runner.Diagnostics, "/proc", time),
             new SpotWatch(imds, text => narration.Note(Step.Watch, text), time), gauge, time);
-        using var stopping = stop.Register(() => happenings.Writer.TryWrite(new Happening.StopRequested("systemd")));
+        using var stopping = stop.Register(() => _ = happenings.Writer.WriteAsync(new Happening.StopRequested("systemd")).AsTask());
         if (me.Settings.Check)
             _ = TellGuaranteesAsync();
         var ending = await Supervision.WatchAsync(runner, lookout, happenings, deadlines, narration, time, CancellationToken.None);
@@ -147,10 +147,11 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         // 10. End: Program says why and switches the machine off.
     }
 
-    private async Task<(ClosedDoor Door, EgressPolicy Policy)> CloseDoorAsync(Uri metadata, LaunchSettings settings, CancellationToken stop)
+    private async Task<(ClosedDoor Door, EgressPolicy Policy)> CloseDoorAsync(Uri metadata, LaunchSettings settings, ChannelWriter<Happening> happenings, CancellationToken stop)
     {
         var policy = EgressPolicy.From(settings, File.ReadLines(EgressPolicy.ImageList));
-        return (await ClosedDoor.CloseAsync(metadata, policy, settings.Sudo, text => narration.Note(Step.Watch, text), time, stop), policy);
+        return (await ClosedDoor.CloseAsync(metadata, policy, settings.Sudo, text => narration.Note(Step.Watch, text),
+            serving => Supervision.Keep(serving, "the job's name server", happenings), time, stop), policy);
     }
 
     /// <summary>For people: what is wrong is told, and nothing waits for it.</summary>

@@ -54,15 +54,16 @@ internal sealed class ClosedDoor : IDisposable
 
     /// <summary>Loads the rules and then tries the door without the mark: as root and outside the sandbox, so that
     /// whoever has less is refused as well.</summary>
+    /// <param name="keep">Given what serves the policy, and only ends by failing.</param>
     /// <exception cref="CommandException">The rules did not load.</exception>
     /// <exception cref="InvalidOperationException">The metadata service let a socket without the mark in, or nothing refused it.</exception>
     /// <exception cref="IOException">The egress policy cannot be put to work.</exception>
     public static async Task<ClosedDoor> CloseAsync(
-        Uri metadata, EgressPolicy policy, bool sudo, Action<string> tell, TimeProvider time, CancellationToken cancel)
+        Uri metadata, EgressPolicy policy, bool sudo, Action<string> tell, Action<Task> keep, TimeProvider time, CancellationToken cancel)
     {
         await Command.RunAsync("/usr/sbin/nft", ["-f", "-"], $"{RulesFor(metadata)}\n{EgressRules.For(policy, sudo, DhcpLease.Servers(DhcpLease.Folder))}", Limit, time, cancel);
         await TryAsync(metadata, time, cancel);
-        return new ClosedDoor(Egress.Start(policy, tell, time));
+        return new ClosedDoor(Egress.Start(policy, tell, keep, time));
     }
 
     public void Dispose() => _egress?.Dispose();

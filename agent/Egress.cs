@@ -30,13 +30,14 @@ internal sealed class Egress : IDisposable
     }
 
     /// <summary>Starts what the policy needs, once its rules are loaded; null where everything is open.</summary>
+    /// <param name="keep">Given what only ends by failing.</param>
     /// <exception cref="IOException">The kernel's log cannot be read, without which nothing could be audited.</exception>
-    public static Egress? Start(EgressPolicy policy, Action<string> tell, TimeProvider time)
+    public static Egress? Start(EgressPolicy policy, Action<string> tell, Action<Task> keep, TimeProvider time)
     {
         if (policy.Mode == EgressMode.Open)
             return null;
         var egress = new Egress(policy, tell, time);
-        egress._names.Start();
+        keep(egress._names.ServeAsync());
         if (policy.Mode == EgressMode.Audit || File.Exists(KernelLog))
             egress.ReadKernelLog(new FileStream(KernelLog, FileMode.Open, FileAccess.Read, FileShare.ReadWrite, bufferSize: 0));
         else

@@ -79,6 +79,9 @@ internal sealed record Ending(string Name, Step Step, string Detail)
     public static Ending AgentLost(string how) =>
         new("agent-lost", Step.End, $"the agent's process was lost: {how}; a job that ran was lost with it");
 
+    public static Ending WatchFailed(string why) =>
+        new("watch-failed", Step.Watch, $"{why}; the job was stopped, since nothing runs that is watched by half");
+
     // A step could not be proved: no job may run.
     public static Ending NotProved(Step step, string why) => new(NameOfUnproved(step), step, why);
 

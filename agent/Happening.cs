@@ -1,11 +1,19 @@
+using System.Threading.Channels;
+
 namespace Mayfly.Agent;
 
 /// <summary>What happened: from the runner's output and its exit, its processes, EC2's notices, the clock or a signal.</summary>
 internal abstract record Happening
 {
+    /// <summary>The supervision takes each at once. Where somebody floods it, whoever has another one waits.</summary>
+    private const int MostWaiting = 64;
+
     private Happening()
     {
     }
+
+    /// <summary>For all that can tell the supervision something.</summary>
+    public static Channel<Happening> Channel() => System.Threading.Channels.Channel.CreateBounded<Happening>(MostWaiting);
 
     public sealed record RunnerConnected : Happening;
 
@@ -31,6 +39,9 @@ internal abstract record Happening
 
     /// <summary>The sandbox could not be laid: there is no runner.</summary>
     public sealed record SandboxFailed(string Why) : Happening;
+
+    /// <summary>Something that the supervision depends on has ended by a defect.</summary>
+    public sealed record WatchFailed(string Why) : Happening;
 
     /// <summary>EC2 will take this spot instance back.</summary>
     /// <param name="Notice">As EC2 words it.</param>

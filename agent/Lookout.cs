@@ -36,13 +36,13 @@ internal sealed class Lookout(WorkerWatch worker, SpotWatch spot, Gauge gauge, T
             var entered = _entered.Task;
             var phase = _phase;
             if (worker.Look(phase) is { } happening)
-                happenings.TryWrite(happening);
+                await happenings.WriteAsync(happening, cancel);
             // A phase that has just begun is no reason to ask sooner.
             if (asked is not { } last || time.GetElapsedTime(last) >= Round - ShortRound || spot.DueIn == TimeSpan.Zero)
             {
                 asked = time.GetTimestamp();
                 if (await spot.LookAsync(cancel) is { } notice)
-                    happenings.TryWrite(notice);
+                    await happenings.WriteAsync(notice, cancel);
             }
 
             if (gauged is not { } then || time.GetElapsedTime(then) >= GaugeRound - ShortRound)

@@ -49,10 +49,18 @@ internal sealed class NameServer : IDisposable
 
     public IPEndPoint EndPoint => (IPEndPoint)_datagrams.LocalEndPoint!;
 
-    public void Start()
+    /// <summary>Serves until disposed of.</summary>
+    /// <exception cref="SocketException">It cannot: half a name server is none.</exception>
+    public async Task ServeAsync()
     {
-        _ = ServeDatagramsAsync();
-        _ = ServeStreamsAsync();
+        try
+        {
+            await await Task.WhenAny(ServeDatagramsAsync(), ServeStreamsAsync());
+        }
+        catch (Exception e) when (_stop.IsCancellationRequested && e is (OperationCanceledException or ObjectDisposedException or SocketException))
+        {
+            // as it was meant to
+        }
     }
 
     /// <summary>The name that was asked for when this address was answered.</summary>

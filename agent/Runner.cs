@@ -34,6 +34,7 @@ internal sealed class Runner : IAsyncDisposable
         _process = process;
         _cgroup = cgroup;
         _reading = ReadAsync(process, happenings);
+        Supervision.Keep(_reading, "the runner's end cannot be waited for", happenings);
     }
 
     /// <summary>
@@ -98,28 +99,26 @@ internal sealed class Runner : IAsyncDisposable
 
     private static async Task ReadAsync(Process process, ChannelWriter<Happening> happenings)
     {
-        var lines = ReadLinesAsync(process.StandardOutput, happenings);
         // Standard error is read so that a full pipe cannot block the runner; what that says is in its own log.
         var error = "";
-        var errors = ReadErrorsAsync(process.StandardError, line => error = line);
+        var reading = Task.WhenAll(
+            ReadAsync(process.StandardOutput, line => RunnerOutput.Parse(line) is { } happening ? happenings.WriteAsync(happening) : ValueTask.CompletedTask),
+            ReadAsync(process.StandardError, line =>
+            {
+                error = line;
+                return ValueTask.CompletedTask;
+            }));
+        Supervision.Keep(reading, "the runner's output cannot be read", happenings);
         await process.WaitForExitAsync();
         // The last lines are still in the pipe. Its end is not waited for: what a job left running may hold it open.
-        await Task.WhenAny(Task.WhenAll(lines, errors), Task.Delay(LastLines, TimeProvider.System, CancellationToken.None));
+        await Task.WhenAny(reading, Task.Delay(LastLines, TimeProvider.System, CancellationToken.None));
         await happenings.WriteAsync(process.ExitCode == Sandbox.Failed ? new Happening.SandboxFailed(error) : new Happening.RunnerExited(process.ExitCode));
     }
 
-    private static async Task ReadErrorsAsync(StreamReader errors, Action<string> last)
+    private static async Task ReadAsync(StreamReader output, Func<string, ValueTask> take)
     {
-        while (await errors.ReadLineAsync() is { } line)
-            last(line);
-    }
-
-    private static async Task ReadLinesAsync(StreamReader output, ChannelWriter<Happening> happenings)
-    {
-        while (await output.ReadLineAsync() is { } line)
-        {
-            if (RunnerOutput.Parse(line) is { } happening)
-                await happenings.WriteAsync(happening);
-        }
+        var lines = new BoundedLines(output);
+        while (await lines.ReadAsync() is { } line)
+            await take(line);
     }
 }

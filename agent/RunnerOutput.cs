@@ -9,8 +9,8 @@ internal static class RunnerOutput
     private const string Job = "Z: Job ";
     private const string Completed = " completed with result: ";
 
-    /// <summary>Reads a line. The runner's own lines begin with the UTC time, which no job can put there: a step's
-    /// output does not reach the listener's standard output.</summary>
+    /// <summary>Reads a line. The runner's own lines begin with the UTC time. A step's output does not reach the listener's
+    /// standard output, but a job with sudo can open it: what it forges there ends its own machine early, and no more.</summary>
     public static Happening? Parse(string line)
     {
         if (line.EndsWith(Connected, StringComparison.Ordinal))

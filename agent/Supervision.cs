@@ -10,9 +10,9 @@ internal static class Supervision
         Runner runner, Lookout lookout, Channel<Happening> happenings, Deadlines deadlines, Narration narration, TimeProvider time, CancellationToken cancel)
     {
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        // A lookout that fails leaves the channel with its reason: nothing is watched by half.
-        _ = lookout.KeepAsync(happenings.Writer, ended.Token).ContinueWith(
-            kept => happenings.Writer.TryComplete(kept.Exception?.InnerException), CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
+        Keep(lookout.KeepAsync(happenings.Writer, ended.Token), "the lookout", happenings.Writer);
+        // A runner that connects anew says so again, and a job that gets hold of the runner's output might say anything.
+        var told = new HashSet<string>();
         try
         {
             Phase phase = new Phase.Starting();
@@ -25,7 +25,7 @@ internal static class Supervision
                 do
                 {
                     var happening = await NextAsync(happenings.Reader, deadline.Token, cancel);
-                    if (Watch.MilestoneOf(happening) is { } milestone)
+                    if (Watch.MilestoneOf(happening) is { } milestone && told.Add(milestone))
                         narration.Reached(Step.Watch, milestone, DetailOf(happening));
 
                     (next, var ending) = Watch.On(phase, happening, deadlines);
@@ -46,8 +46,23 @@ internal static class Supervision
         finally
         {
             await ended.CancelAsync();
+            happenings.Writer.TryComplete(); // nobody reads on: whoever still has something to say must not wait
         }
     }
+
+    /// <summary>Nothing is watched by half: if this task fails, the machine ends for it.</summary>
+    /// <param name="what">What the task does, for people.</param>
+    public static void Keep(Task task, string what, ChannelWriter<Happening> happenings) => _ = task.ContinueWith(async failed =>
+    {
+        try
+        {
+            await happenings.WriteAsync(new Happening.WatchFailed($"{what}: {failed.Exception!.InnerException!.Message}"), CancellationToken.None);
+        }
+        catch (ChannelClosedException)
+        {
+            // the machine ends already
+        }
+    }, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
 
     private static async Task<Happening> NextAsync(ChannelReader<Happening> happenings, CancellationToken deadline, CancellationToken cancel)
     {

@@ -16,6 +16,9 @@ internal static class Watch
 
         (_, Happening.SandboxFailed failed) => (phase, Ending.NotProved(Step.StartRunner, $"the sandbox: {failed.Why}")),
 
+        // The runner is asked to stop, so that GitHub hears of it; one that is done anyway may finish.
+        (not Phase.Finishing, Happening.WatchFailed failed) => (new Phase.Stopping(Ending.WatchFailed(failed.Why)), null),
+
         // A machine without a job ends at once. A job gets what is left of the notice but the time that its end takes.
         ({ IsBeforeJob: true }, Happening.SpotNoticed or Happening.SpotDue) => (new Phase.Stopping(Ending.SpotInterruptedIdle), null),
         (not Phase.Finishing, Happening.SpotDue) => (new Phase.Stopping(Ending.SpotInterrupted), null),

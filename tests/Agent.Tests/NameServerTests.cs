@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
@@ -11,16 +12,20 @@ public sealed class NameServerTests : IDisposable
     private const string Allowed = "allowed.example";
     private static readonly IPAddress Address = IPAddress.Parse("192.0.2.7");
 
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
+
     private readonly Socket _above = new(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
     private readonly Socket _aboveByTcp = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
     private readonly List<IPAddress> _through = [];
     private readonly List<string> _denied = [];
+    private Task _serving = Task.CompletedTask;
 
     public NameServerTests()
     {
         Assert.SkipUnless(Environment.IsPrivilegedProcess, "marking packets needs root: run the tests as root to try the name server");
-        _above.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        _aboveByTcp.Bind(_above.LocalEndPoint!);
+        // TCP first: of its ports far more are taken.
+        _aboveByTcp.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        _above.Bind(_aboveByTcp.LocalEndPoint!);
         _aboveByTcp.Listen();
         _ = ServeAsync();
         _ = ServeByTcpAsync();
@@ -124,6 +129,25 @@ public sealed class NameServerTests : IDisposable
     public void Name_servers_are_read_from_resolv_conf() =>
         Assert.Equal(["10.0.0.2:53", "[fd00::2]:53"], DnsClient.ServersIn(["# comment", "nameserver 10.0.0.2", "search example", "nameserver fd00::2", "nameserver"]).Select(e => e.ToString()));
 
+    [Fact]
+    public async Task A_name_server_that_is_disposed_of_has_served()
+    {
+        Make("allow").Dispose();
+
+        await _serving.WaitAsync(Patience, TestContext.Current.CancellationToken);
+    }
+
+    [Fact]
+    public async Task A_name_server_that_can_serve_one_way_only_says_so()
+    {
+        using var server = Make("allow");
+        using var streams = new Socket(new SafeSocketHandle(ListenerOn(server.EndPoint.Port), ownsHandle: false));
+
+        streams.Shutdown(SocketShutdown.Both);
+
+        await Assert.ThrowsAsync<SocketException>(() => _serving.WaitAsync(Patience, TestContext.Current.CancellationToken));
+    }
+
     public void Dispose()
     {
         _above.Dispose();
@@ -138,7 +162,7 @@ public sealed class NameServerTests : IDisposable
             _through.AddRange(addresses);
             return Task.CompletedTask;
         }, _denied.Add, TimeProvider.System);
-        server.Start();
+        _serving = server.ServeAsync();
         return server;
     }
 
@@ -168,6 +192,15 @@ public sealed class NameServerTests : IDisposable
         var length = await client.ReceiveAsync(buffer);
         var answer = Answer(buffer[2..length]);
         await client.SendAsync((byte[])[0, (byte)answer.Length, .. answer]);
+    }
+
+    /// <summary>The number that this process has the socket under which listens on the port.</summary>
+    private static nint ListenerOn(int port)
+    {
+        const string listening = "0A";
+        var inode = File.ReadLines("/proc/self/net/tcp").Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
+            .First(fields => fields[1].EndsWith($":{port:X4}", StringComparison.Ordinal) && fields[3] == listening)[9];
+        return nint.Parse(new DirectoryInfo("/proc/self/fd").EnumerateFiles().First(file => file.LinkTarget == $"socket:[{inode}]").Name, CultureInfo.InvariantCulture);
     }
 
     private static byte[] Query(string name) =>

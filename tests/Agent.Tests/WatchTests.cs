@@ -114,6 +114,28 @@ public sealed class WatchTests
     }
 
     [Fact]
+    public void What_is_watched_by_half_is_stopped_unless_it_is_done()
+    {
+        Assert.Equal("watch-failed", StoppingAfter(new Happening.RunnerListening(), new Happening.WatchFailed("the lookout: x")).Name);
+        Assert.Contains("the lookout: x", StoppingAfter([.. Working, new Happening.WatchFailed("the lookout: x")]).Detail, StringComparison.Ordinal);
+        Assert.Equal("job-succeeded", EndingAfter([.. Working, new Happening.JobDone(JobResult.Succeeded), new Happening.WatchFailed("x"), new Happening.RunnerExited(100)]).Name);
+    }
+
+    [Fact]
+    public async Task A_task_that_fails_is_told_to_the_supervision_and_one_that_ends_is_not()
+    {
+        var happenings = Happening.Channel();
+
+        Supervision.Keep(Task.CompletedTask, "one", happenings.Writer);
+        Supervision.Keep(Task.FromException(new IOException("gone")), "another", happenings.Writer);
+
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        limit.CancelAfter(TimeSpan.FromSeconds(20));
+        Assert.Equal(new Happening.WatchFailed("another: gone"), await happenings.Reader.ReadAsync(limit.Token));
+        Assert.False(happenings.Reader.TryRead(out _));
+    }
+
+    [Fact]
     public void A_reconnecting_runner_does_not_leave_its_phase() =>
         Assert.IsType<Phase.Working>(PhaseAfter([.. Working, new Happening.RunnerConnected(), new Happening.RunnerListening()]));
 
@@ -124,7 +146,7 @@ public sealed class WatchTests
             new Phase.WorkerStarted(), new Phase.Working(), new Phase.WorkerGone(), new Phase.Finishing(JobResult.Succeeded), new Phase.Stopping(Ending.Stopped("test"))];
         Happening[] happenings = [new Happening.RunnerConnected(), new Happening.RunnerListening(), new Happening.JobOffered(), new Happening.JobStarted("x"),
             new Happening.WorkerStarted(), new Happening.WorkerAlive(), new Happening.WorkerLost(), new Happening.JobDone(JobResult.Skipped), new Happening.RunnerExited(9),
-            new Happening.SandboxFailed("x"), new Happening.SpotNoticed("x"), new Happening.SpotDue(), new Happening.DeadlinePassed(), new Happening.StopRequested("test")];
+            new Happening.SandboxFailed("x"), new Happening.WatchFailed("x"), new Happening.SpotNoticed("x"), new Happening.SpotDue(), new Happening.DeadlinePassed(), new Happening.StopRequested("test")];
         Assert.Equal(typeof(Phase).GetNestedTypes().Order(ByName), phases.Select(p => p.GetType()).Order(ByName));
         Assert.Equal(typeof(Happening).GetNestedTypes().Order(ByName), happenings.Select(h => h.GetType()).Order(ByName));
         foreach (var phase in phases)
