@@ -30,6 +30,7 @@ internal sealed class Check(TimeProvider time)
     public async Task<IReadOnlyList<Guarantee>> AllAsync(CancellationToken cancel) =>
     [
         await LookAsync("the root is verified", () => Task.FromResult(Root())),
+        await LookAsync("the kernel is locked down", () => Task.FromResult(Lockdown())),
         await LookAsync("every write lands on scratch", () => Task.FromResult(Views())),
         await LookAsync("scratch is encrypted, or in memory", () => Task.FromResult(Scratch())),
         await LookAsync("swap is encrypted, or in memory", () => Task.FromResult(Swap())),
@@ -61,6 +62,15 @@ internal sealed class Check(TimeProvider time)
         var (target, status) = DeviceMapper.StatusOf("mayfly-root");
         // V: no block read so far was corrupt. https://docs.kernel.org/admin-guide/device-mapper/verity.html
         return (target == "verity" && status == "V", $"target {target}, status {status}, root hash {expected}");
+    }
+
+    /// <summary>https://man7.org/linux/man-pages/man7/kernel_lockdown.7.html</summary>
+    private static (bool, string) Lockdown()
+    {
+        var mode = File.ReadAllText("/sys/kernel/security/lockdown").Trim();
+        var signed = File.ReadAllText("/sys/module/module/parameters/sig_enforce").Trim();
+        return ((mode.Contains("[integrity]", StringComparison.Ordinal) || mode.Contains("[confidentiality]", StringComparison.Ordinal)) && signed == "Y",
+            $"lockdown {mode}, only signed modules: {signed}");
     }
 
     private static (bool, string) Views()

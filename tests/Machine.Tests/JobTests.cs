@@ -35,7 +35,7 @@ public sealed class JobTests
         await bed.RunJobAsync("sleep 20");
 
         var told = bed.Ending!.Events.Select(e => e.Detail).Where(d => d.StartsWith("check ", StringComparison.Ordinal)).ToList();
-        Assert.Equal(10, told.Count);
+        Assert.Equal(11, told.Count);
         Assert.All(told, guarantee => Assert.StartsWith("check holds", guarantee, StringComparison.Ordinal));
     }
 
