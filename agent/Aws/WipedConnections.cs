@@ -8,8 +8,8 @@ namespace Mayfly.Aws;
 
 /// <summary>
 /// HTTP connections that leave nothing of what they received in memory. HttpClient reads the head of an answer, and with
-/// it the beginning of its body, into a buffer of its own that nobody zeroes; this zeroes it when the connection is
-/// closed, which <see cref="HttpClient.Dispose()"/> does.
+/// it the beginning of its body, into a buffer of its own that nobody zeroes, and that the garbage collector may copy. Here
+/// such a buffer gets the head alone, and is zeroed when the connection is closed, which <see cref="HttpClient.Dispose()"/> does.
 /// </summary>
 public static class WipedConnections
 {
@@ -88,6 +88,12 @@ public static class WipedConnections
     {
         private readonly List<byte[]> _filled = [];
 
+        /// <summary>What has come and was not asked for yet.</summary>
+        private readonly byte[] _ahead = Secret.Allocate(4 << 10);
+
+        private int _at;
+        private int _length;
+
         public override bool CanRead => true;
 
         public override bool CanSeek => false;
@@ -102,11 +108,33 @@ public static class WipedConnections
             set => throw new NotSupportedException();
         }
 
-        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+        public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
         {
-            if (MemoryMarshal.TryGetArray(buffer, out ArraySegment<byte> segment) && segment.Array is { Length: > 0 } array && !_filled.Contains(array))
+            var isOwn = !MemoryMarshal.TryGetArray(buffer, out ArraySegment<byte> segment);
+            if (isOwn && _at == _length)
+                return await inner.ReadAsync(buffer, cancellationToken);
+            if (!isOwn && segment.Array is { Length: > 0 } array && !_filled.Contains(array))
                 _filled.Add(array);
-            return inner.ReadAsync(buffer, cancellationToken);
+            if (buffer.Length == 0)
+                return _at < _length ? 0 : await inner.ReadAsync(buffer, cancellationToken); // only waits until there is something
+
+            if (_at == _length)
+                (_at, _length) = (0, await inner.ReadAsync(new OwnMemory(_ahead).Memory, cancellationToken));
+            return Take(buffer.Span, toLineEnd: !isOwn);
+        }
+
+        /// <summary>Hands out what is ahead. A head is handed out line by line, so that nothing comes with it that follows its
+        /// last one.</summary>
+        private int Take(Span<byte> to, bool toLineEnd)
+        {
+            var from = _ahead.AsSpan(_at, _length - _at);
+            if (toLineEnd && from.IndexOf((byte)'\n') is var end and >= 0)
+                from = from[..(end + 1)];
+            from = from[..Math.Min(from.Length, to.Length)];
+            from.CopyTo(to);
+            CryptographicOperations.ZeroMemory(from);
+            _at += from.Length;
+            return from.Length;
         }
 
         public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
@@ -128,6 +156,7 @@ public static class WipedConnections
             if (disposing)
             {
                 inner.Dispose(); // first: nothing is read any more
+                CryptographicOperations.ZeroMemory(_ahead);
                 foreach (var array in _filled)
                     CryptographicOperations.ZeroMemory(array);
             }
