@@ -21,7 +21,7 @@ string Artifact(params string[] path) => System.IO.Path.Combine([artifacts, .. p
 // image, what boots it, what links natively, and the controller's database.
 var tools = new (string Package, string Proof)[]
 {
-    ("mmdebstrap", "/usr/bin/mmdebstrap"), ("erofs-utils", "/usr/bin/mkfs.erofs"), ("cryptsetup-bin", "/usr/sbin/veritysetup"),
+    ("mmdebstrap", "/usr/bin/mmdebstrap"), ("squashfs-tools", "/usr/bin/mksquashfs"), ("cryptsetup-bin", "/usr/sbin/veritysetup"),
     ("kmod", "/usr/sbin/depmod"), ("cpio", "/usr/bin/cpio"), ("zstd", "/usr/bin/zstd"), ("binutils", "/usr/bin/objcopy"),
     ("systemd-boot-efi", "/usr/lib/systemd/boot/efi/linux*.efi.stub"), ("dosfstools", "/usr/sbin/mkfs.vfat"), ("mtools", "/usr/bin/mcopy"), ("gdisk", "/usr/sbin/sgdisk"),
     ("packer", "/usr/bin/packer"), ("osslsigncode", "/usr/bin/osslsigncode"), ("efitools", "/usr/bin/hash-to-efi-sig-list"), ("swtpm", "/usr/bin/swtpm"),

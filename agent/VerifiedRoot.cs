@@ -32,7 +32,7 @@ internal sealed record VerifiedRoot(string MountPoint, string DiskName, string R
             $"1 {partition} {partition} {Block} {Block} {parameters.DataBlocks} {parameters.DataBlocks} sha256 {parameters.RootHash} {parameters.Salt}");
         var device = DeviceMapper.Map("mayfly-root", "verity", parameters.DataBlocks * (Block / 512), readOnly: true, Encoding.ASCII.GetBytes(table));
         Directory.CreateDirectory(mountPoint);
-        Kernel.Mount(device, mountPoint, "erofs", Kernel.MountFlags.ReadOnly);
+        Kernel.Mount(device, mountPoint, "squashfs", Kernel.MountFlags.ReadOnly);
         return new VerifiedRoot(mountPoint, disk.Name, parameters.RootHash);
     }
 

@@ -65,7 +65,7 @@ fi
 say "root tree"
 "$here/scripts/root.sh" "$work/tree" "$base" "$here" "$agent" "$runner"
 say "read-only file system and hash tree"
-"$here/scripts/verity.sh" "$work/tree" "$out"
+"$here/scripts/verity.sh" "$work/tree" "$here" "$out"
 say "initrd"
 "$here/scripts/initrd.sh" "$work/tree" "$here" "$out/initrd"
 cp "$base"/kernel/boot/vmlinuz-* "$out/vmlinuz"

@@ -48,7 +48,7 @@ root_hash() {
   veritysetup verify --no-superblock --hash sha256 --data-blocks "$(of .dataBlocks)" --hash-offset $(($(of .dataBlocks) * 4096)) --salt "$(of .salt)" root root "$(of .rootHash)"
 }
 pcrs() { same "$("$here/scripts/pcrs.sh" uki | jq -c .)" "$(of .pcrs | jq -c .)"; }
-unpack() { fsck.erofs --extract=tree root; }
+unpack() { unsquashfs -quiet -no-progress -dest tree root; }
 # An empty list is one that could not be read.
 lists_equal() {
   cat "$1" > one && cat "$2" > other

@@ -43,7 +43,7 @@ take_kernel='set -eu
   apt-get download -qq "$(apt-cache depends "$KERNEL" | sed -n "s/.*Depends: \(linux-image-[^ ]*\)/\1/p" | head -n 1)"'
 mmdebstrap --mode=root --variant=minbase --include="$packages" \
   --aptopt='APT::Install-Recommends "false"' \
-  --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+  --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' --dpkgopt='path-exclude=/usr/share/man/*' \
   --dpkgopt='path-exclude=/usr/share/info/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
   --dpkgopt='path-exclude=/usr/share/i18n/*' \
   --customize-hook='dpkg-query --admindir="$1/var/lib/dpkg" --show --showformat="\${Package}\\t\${Version}\\n" > "$OUT/packages"' \

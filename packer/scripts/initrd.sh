@@ -35,7 +35,7 @@ done | awk '!seen[$2]++' | while read -r part file; do
   cp "$file" "$root/modules/"
   basename "$file" >> "$root/modules/$part"
 done
-for module in dm-verity erofs dm-crypt overlay; do
+for module in dm-verity squashfs dm-crypt overlay; do
   grep -qx "$module.ko.*" "$root/modules/root" "$root/modules/storage" || { echo "the kernel has no module $module" >&2; exit 1; }
 done
 

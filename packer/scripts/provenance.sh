@@ -8,7 +8,7 @@ cd "$out"
 
 version() { dpkg-query --show --showformat='${Version}' "$1"; }
 digests=$(sha256sum disk.raw root.part mayfly.efi manifest.json bom.json | jq -R -s 'split("\n") | map(select(. != "") | split("  ") | {name: .[1], digest: {sha256: .[0]}})')
-tools=$(for tool in mmdebstrap erofs-utils cryptsetup-bin binutils systemd-boot-efi dosfstools mtools gdisk zstd cpio kmod osslsigncode; do
+tools=$(for tool in mmdebstrap squashfs-tools cryptsetup-bin binutils systemd-boot-efi dosfstools mtools gdisk zstd cpio kmod osslsigncode; do
   printf '%s\t%s\n' "$tool" "$(version "$tool" 2> /dev/null || echo unknown)"
 done | jq -R -s 'split("\n") | map(select(. != "") | split("\t") | {key: .[0], value: .[1]}) | from_entries')
 

@@ -8,8 +8,20 @@ rm -rf "$tree"
 mkdir -p "$tree"
 tar -C "$tree" --numeric-owner -xf "$base/base.tar"
 
+# The kernel's modules that the list names, and those that they depend on. A line that names none is a mistake, but for
+# another architecture's.
 version=$(basename "$base"/kernel/lib/modules/*)
-cp -a "$base/kernel/lib/modules" "$tree/usr/lib/"
+from=$base/kernel/lib/modules/$version to=$tree/usr/lib/modules/$version
+mkdir -p "$to"
+depmod -b "$base/kernel" "$version"
+sed 's/#.*//' "$packer/kernel.modules" | awk NF | while read -r pattern; do
+  found=$(cd "$from/kernel" && find . -name '*.ko*' -path "./${pattern%/}$([[ $pattern != */ ]] || echo '/*')" -printf 'kernel/%P\n')
+  [[ -n $found || $pattern == arch/* ]] || { echo "kernel.modules: '$pattern' names no module of $version" >&2; exit 1; }
+  echo "$found"
+done | awk 'NR == FNR { sub(":", "", $1); needs[$1] = $0; next }
+  NF { n = split(needs[$1], all, " "); for (i = 1; i <= n; i++) { sub(":", "", all[i]); print all[i] } }' "$from/modules.dep" - | sort -u > "$tree/modules"
+(cd "$from" && cp --parents -t "$to" $(cat "$tree/modules") modules.order modules.builtin modules.builtin.modinfo)
+rm "$tree/modules"
 depmod -b "$tree" "$version"
 
 # Copies a folder's content as root's own, writable by root alone, readable by all: whatever owners and modes a checkout or
@@ -46,6 +58,10 @@ while read -r unit; do
 done < <(sed 's/#.*//' "$packer/masked-units" | awk NF)
 ln -sf /dev/null "$tree/etc/systemd/system-generators/systemd-getty-generator"
 ln -sf /run/systemd/resolve/resolv.conf "$tree/etc/resolv.conf"
+
+sed 's/#.*//' "$packer/left-out" | awk NF | while read -r pattern; do
+  (cd "$tree" && rm -rf -- $pattern)
+done
 
 # Nobody logs in, mounts or changes a password here: sudo alone keeps its set-user-ID bit, and the agent decides on that.
 find "$tree" -type f -perm /6000 ! -path "$tree/usr/bin/sudo" -exec chmod ug-s {} +

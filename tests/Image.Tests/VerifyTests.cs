@@ -30,7 +30,11 @@ public sealed class VerifyTests : IDisposable
         var manifest = JsonNode.Parse(await System.IO.File.ReadAllTextAsync(Path.Combine(image, "manifest.json"), TestContext.Current.CancellationToken))!;
         using (var disk = new FileStream(Path.Combine(image, "disk.raw"), FileMode.Open, FileAccess.ReadWrite))
         {
-            disk.Position = disk.Length - 5_000_000; // in the hash tree or a little before; behind the root lies one mebibyte
+            // In the hash tree, so that the file system still unpacks. The root is the second entry of the partition table.
+            var entry = new byte[128];
+            disk.Position = 1024 + 128;
+            disk.ReadExactly(entry);
+            disk.Position = (BitConverter.ToInt64(entry, 32) * 512) + ((long)manifest["dataBlocks"]! * 4096) + 5000;
             var value = disk.ReadByte();
             disk.Position--;
             disk.WriteByte((byte)(value ^ 1));

@@ -18,7 +18,7 @@ for partition in /sys/block/nvme*/nvme*p*; do
 done
 blocks=$(argument blocks)
 veritysetup open --no-superblock --hash sha256 --data-blocks "$blocks" --hash-offset $((blocks * 4096)) --salt "$(argument salt)" "$root" root "$root" "$(argument roothash)"
-mount -t erofs -o ro /dev/mapper/root /root
+mount -t squashfs -o ro /dev/mapper/root /root
 cat /root/usr/lib/systemd/systemd /root/usr/lib/*-linux-gnu/systemd/libsystemd-*.so /root/usr/lib/mayfly/mayfly-agent > /dev/null
 at root verified
 

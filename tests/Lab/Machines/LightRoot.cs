@@ -3,7 +3,7 @@ using System.Diagnostics;
 
 namespace Mayfly.Lab.Machines;
 
-/// <summary>The image's root for light machines: mounted where the kernel knows erofs and has loop devices, else unpacked
+/// <summary>The image's root for light machines: mounted where the kernel knows squashfs and has loop devices, else unpacked
 /// once.</summary>
 internal static class LightRoot
 {
@@ -16,7 +16,7 @@ internal static class LightRoot
     private static async Task<string> MakeAsync(string image)
     {
         // In a mount namespace that ends with the attempt.
-        var refusal = await RunAsync("unshare", "--mount", "mount", "-t", "erofs", "-o", "loop,ro", image, "/mnt");
+        var refusal = await RunAsync("unshare", "--mount", "mount", "-t", "squashfs", "-o", "loop,ro", image, "/mnt");
         if (refusal is null)
             return image;
         var folder = $"{image}.{File.GetLastWriteTimeUtc(image).Ticks}.tree";
@@ -25,7 +25,7 @@ internal static class LightRoot
         foreach (var old in Directory.GetDirectories(Path.GetDirectoryName(image)!, Path.GetFileName(image) + ".*.tree*"))
             Directory.Delete(old, recursive: true);
         // Under another name until it is whole.
-        if (await RunAsync("fsck.erofs", $"--extract={folder}.part", image) is { } failure)
+        if (await RunAsync("unsquashfs", "-no-progress", "-dest", folder + ".part", image) is { } failure)
             throw new InvalidOperationException($"{image} can be neither mounted ({refusal}) nor unpacked ({failure})");
         Directory.Move(folder + ".part", folder);
         return folder;

@@ -6,7 +6,7 @@ using Mayfly.Lab.Ec2;
 namespace Mayfly.Lab.Machines;
 
 /// <summary>How light machines are made here.</summary>
-/// <param name="RootImage">The image's root file system: the erofs that a machine has below its verity.</param>
+/// <param name="RootImage">The image's root file system: the squashfs that a machine has below its verity.</param>
 /// <param name="Environment">Lines for the machine's <c>mayfly.environment</c> credential: where it finds AWS.</param>
 /// <param name="Folder">For mount points and what the initrd would have left.</param>
 /// <param name="Limit">After this a machine is switched off, whatever it does.</param>
@@ -54,7 +54,7 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
         echo 0 > "$cgroup/cgroup.procs"
         mount -t tmpfs -o size="${size}m" tmpfs "$at"
         mkdir "$at/lower" "$at/root" "$at.run/job-root"
-        if [ -d "$image" ]; then mount --bind "$image" "$at/lower"; else mount -t erofs -o loop,ro "$image" "$at/lower"; fi
+        if [ -d "$image" ]; then mount --bind "$image" "$at/lower"; else mount -t squashfs -o loop,ro "$image" "$at/lower"; fi
         for view in "$at/root" "$at.run/job-root"; do
           name=$(basename "$view"); mkdir "$at/$name.upper" "$at/$name.work"
           mount -t overlay overlay -o "lowerdir=$at/lower,upperdir=$at/$name.upper,workdir=$at/$name.work" "$view"
