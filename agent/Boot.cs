@@ -73,6 +73,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
     public async Task<Ending> ServiceAsync(Handover proved, CancellationToken stop)
     {
         ArgumentNullException.ThrowIfNull(proved); // steps 1 to 4 happened
+        narration.Note(Step.LearnIdentity, "the agent runs as a service");
 
         // Steps 5 to 7 wait for answers; meanwhile step 8's sandbox is made ready. Nobody enters it before their proofs.
         var preparing = PreparedSandbox.MakeAsync();
@@ -159,6 +160,16 @@ internal sealed class Boot(Narration narration, TimeProvider time)
     {
         foreach (var guarantee in await new Check(time).AllAsync(CancellationToken.None))
             narration.Note(Step.Watch, $"check {guarantee}");
+        try
+        {
+            // Lines such as "1.234s systemd-udevd.service", the longest first.
+            var units = await Command.RunAsync("/usr/bin/systemd-analyze", ["blame", "--no-pager"], input: null, TimeSpan.FromSeconds(30), time, CancellationToken.None);
+            narration.Note(Step.Watch, "systemd took: " + string.Join(", ", units.Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries).Take(20)));
+        }
+        catch (CommandException e)
+        {
+            narration.Note(Step.Watch, $"systemd does not tell how long its units took: {e.Message}");
+        }
     }
 
     /// <summary>Runs a step; whatever goes wrong in it, and that it does not end, ends the machine in that step's name.</summary>

@@ -8,8 +8,9 @@ internal static class Command
 {
     /// <summary>Runs a program with an argument list, an empty environment and, if given, standard input.</summary>
     /// <param name="limit">After this the program is killed.</param>
+    /// <returns>Its standard output.</returns>
     /// <exception cref="CommandException">It could not be started, failed, or took too long; carries its standard error.</exception>
-    public static async Task RunAsync(string program, IReadOnlyList<string> arguments, string? input, TimeSpan limit, TimeProvider time, CancellationToken cancel)
+    public static async Task<string> RunAsync(string program, IReadOnlyList<string> arguments, string? input, TimeSpan limit, TimeProvider time, CancellationToken cancel)
     {
         var start = new ProcessStartInfo(program)
         {
@@ -34,9 +35,8 @@ internal static class Command
                 await process.StandardInput.WriteAsync(input.AsMemory(), either.Token);
             process.StandardInput.Close();
             await process.WaitForExitAsync(either.Token);
-            await output;
-            if (process.ExitCode != 0)
-                throw new CommandException($"{program} exited with {process.ExitCode}: {(await error).Trim()}");
+            var said = await output;
+            return process.ExitCode == 0 ? said : throw new CommandException($"{program} exited with {process.ExitCode}: {(await error).Trim()}");
         }
         catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
         {

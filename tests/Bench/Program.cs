@@ -4,7 +4,8 @@ using Mayfly.Lab.Machines;
 
 // Measures the figures of docs/specification.md, prints them and writes them to results.json. Runs as root in a network and
 // process namespace of its own, as ./build.sh --target=Bench starts it.
-//   mayfly-bench --agent=FILE --image=DIR --controller=FILE --out=DIR [--only=BEGINNING]
+//   mayfly-bench --agent=FILE --image=DIR --controller=FILE --baseline=FILE --out=DIR [--only=BEGINNING]
+//   mayfly-bench --boot-order=FILE --image=DIR: writes the order in which a boot reads the root's files
 
 // Each family of figures: the names it gives, and what measures them. A new one is a line here and a class.
 (string[] Names, Func<Bed, CancellationToken, Task<IReadOnlyList<Measurement>>> MeasureAsync)[] families =
@@ -13,6 +14,7 @@ using Mayfly.Lab.Machines;
     (ExecToRunner.Names, ExecToRunner.MeasureAsync),
     (Supervision.Names, Supervision.MeasureAsync),
     (Boot.Names, Boot.MeasureAsync),
+    (ImageFigures.Names, ImageFigures.MeasureAsync),
 ];
 
 var options = args.Select(a => a.Split('=', 2)).ToDictionary(a => a[0].TrimStart('-'), a => a.Length > 1 ? a[1] : "");
@@ -25,6 +27,13 @@ if (asked.Count == 0)
 }
 
 await LabNetwork.LayAsync();
+Directory.CreateDirectory(options["out"]);
+if (options.TryGetValue("boot-order", out var order))
+{
+    await BootOrder.WriteAsync(new Bed("", options["image"], "", Directory.CreateTempSubdirectory("mayfly-bench-").FullName, Say), order, CancellationToken.None);
+    return 0;
+}
+
 var failed = false;
 var measurements = new List<Measurement>();
 foreach (var (names, measureAsync) in asked)
@@ -33,7 +42,7 @@ foreach (var (names, measureAsync) in asked)
     var folder = Directory.CreateTempSubdirectory("mayfly-bench-").FullName;
     try
     {
-        var measured = await measureAsync(new Bed(options["agent"], options["image"], options["controller"], folder, Say), CancellationToken.None);
+        var measured = await measureAsync(new Bed(options["agent"], options["image"], options["controller"], folder, Say) { Baseline = options["baseline"], Out = options["out"] }, CancellationToken.None);
         if (!measured.Select(m => m.Name).SequenceEqual(names))
             throw new InvalidOperationException($"measured {string.Join(", ", measured.Select(m => m.Name))} instead");
         measurements.AddRange(measured);
@@ -49,7 +58,6 @@ foreach (var (names, measureAsync) in asked)
     }
 }
 
-Directory.CreateDirectory(options["out"]);
 var results = Path.Combine(options["out"], "results.json");
 File.WriteAllText(results, Measurement.ToJson(measurements));
 Console.WriteLine();

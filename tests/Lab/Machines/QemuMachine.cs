@@ -22,6 +22,9 @@ internal sealed record QemuOptions(string DiskImage, string Environment, string 
     /// <summary>Whether the machine has a TPM, as an image registered with TpmSupport gets.</summary>
     public bool WithTpm { get; init; }
 
+    /// <summary>Further arguments for QEMU.</summary>
+    public IReadOnlyList<string> Extra { get; init; } = [];
+
     /// <summary>Called with the file of each empty volume and instance store, named by its serial, before the machine starts.</summary>
     public Action<string>? PrepareVolume { get; init; }
 }
@@ -55,6 +58,9 @@ internal sealed class QemuMachine(Instance instance, QemuOptions options, TimePr
     public DateTimeOffset PoweredOn { get; private set; }
 
     public string ConsoleFile { get; } = Path.Combine(options.Folder, $"{instance.Id}.console");
+
+    /// <summary>QEMU's own socket, for <see cref="QemuMonitor"/>.</summary>
+    public string MonitorSocket { get; } = Path.Combine(options.Folder, $"{instance.Id}.qmp");
 
     public Task Ended => _ended.Task;
 
@@ -125,11 +131,12 @@ internal sealed class QemuMachine(Instance instance, QemuOptions options, TimePr
             // Only code in system management mode may write Secure Boot's variables.
             "-machine", options.SecureBoot is null ? "q35" : "q35,smm=on", "-global", $"driver=cfi.pflash01,property=secure,value={(options.SecureBoot is null ? "off" : "on")}", "-accel", Accelerator, "-cpu", "max", "-smp", $"{cores}", "-m", $"{megabytes}",
             "-display", "none", "-no-reboot", "-serial", $"file:{ConsoleFile}", "-monitor", "none",
+            "-qmp", $"unix:{MonitorSocket},server=on,wait=off",
             "-drive", $"if=pflash,format=raw,unit=0,readonly=on,file={(options.SecureBoot is null ? Firmware : SecureFirmware)}", "-drive", $"if=pflash,format=raw,unit=1,file={variables}",
             "-device", "virtio-rng-pci",
             "-smbios", $"type=1,manufacturer=Amazon EC2,product={instance.Type},serial=ec2-{instance.Id}",
             "-smbios", $"type=11,value=io.systemd.credential.binary:mayfly.environment={Convert.ToBase64String(Encoding.UTF8.GetBytes(options.Environment))}",
-            "-drive", $"id=root,if=none,format=raw,snapshot=on,file={options.DiskImage}", "-device", $"nvme,drive=root,bootindex=0,serial=vol0{instance.Id[3..]}",
+            "-drive", $"id=root,if=none,format=raw,snapshot=on,file={options.DiskImage}", "-device", $"nvme,drive=root,bootindex=1,serial=vol0{instance.Id[3..]}",
         ];
         var stores = InstanceStore.Of(instance.Type).Select((bytes, i) => (Bytes: bytes, Serial: $"AWS{i + 1}{instance.Id[3..]}"));
         // The first mapping may size the root; what bears another device name is an empty volume.
@@ -150,6 +157,7 @@ internal sealed class QemuMachine(Instance instance, QemuOptions options, TimePr
             arguments.AddRange(["-netdev", "user,id=net0,ipv6=off", "-device", "virtio-net-pci,netdev=net0"]);
         else
             arguments.AddRange(["-nic", "none"]);
+        arguments.AddRange(options.Extra);
         return arguments;
     }
 
