@@ -7,7 +7,15 @@ using System.Xml.Linq;
 var target = Argument("target", "Default");
 var runnerArgument = Argument("runner", "");
 var awsProxy = Argument("aws-proxy", "");
+var runnerSha256 = Argument("runner-sha256", "");
+var github = Argument("github", "https://api.github.com");
 var mirror = Argument("mirror", "");
+var suite = Argument("suite", "bookworm");
+var kernel = Argument("kernel", "");
+var toolset = Argument("toolset", "minimal");
+var extraPackages = Argument("packages", "");
+var ownFiles = Argument("files", "");
+var ownHooks = Argument("hooks", "");
 var only = Argument("only", "");
 var signingKey = Argument("signing-key", "");
 var signingCertificate = Argument("signing-certificate", "");
@@ -198,19 +206,25 @@ Task("Lab")
     .Does(() => Once("lab", Sources("tests/Lab", "agent/Contract", "controller/deploy"), Artifact("lab", "mayfly-lab.dll"), () => Publish("lab", "tests/Lab/Lab.csproj", Artifact("lab"))));
 
 Task("Image")
-    .Description("Build the image; --runner=FOLDER|TARBALL takes an official runner, --mirror=ADDRESS[,SECURITY-ADDRESS] another Debian mirror; --signing-key=FILE --signing-certificate=FILE sign it for Secure Boot")
+    .Description("Build the image; --runner=release[:VERSION]|FOLDER|FILE --runner-sha256=DIGEST --toolset=NAME --packages=A,B --files=FOLDER --hooks=FOLDER --suite= --mirror= --kernel= --signing-key=FILE --signing-certificate=FILE; see docs/image.md")
     .IsDependentOn("Agent")
     .IsDependentOn("Runner")
     .Does(() =>
     {
-        var runner = runnerArgument.Length > 0 ? System.IO.Path.GetFullPath(runnerArgument) : Artifact("runner");
+        var released = runnerArgument == "release" || runnerArgument.StartsWith("release:");
+        var runner = runnerArgument.Length == 0 ? Artifact("runner") : released ? runnerArgument : System.IO.Path.GetFullPath(runnerArgument);
         var kind = runnerArgument.Length > 0 ? "official" : "stand-in";
-        // Of a runner's folder only what goes in: one that has run there has logs and work beside it.
+        string Folder(string given) => given.Length > 0 ? System.IO.Path.GetFullPath(given) : "";
+        var (files, hooks) = (Folder(ownFiles), Folder(ownHooks));
+        // Of a runner's folder only what goes in: one that has run there has logs and work beside it. What the newest release is
+        // is asked once a day.
         string[] layout = System.IO.Directory.Exists(runner) ? [System.IO.Path.Combine(runner, "bin"), System.IO.Path.Combine(runner, "externals")] : [runner];
-        Once("image", [System.IO.Path.Combine(root, "packer"), Artifact("agent"), .. layout, kind, mirror, signingKey, signingCertificate], Artifact("image", "manifest.json"), () =>
+        string[] variables = [kind, runnerSha256, mirror, suite, kernel, toolset, extraPackages, files, hooks, signingKey, signingCertificate, kind == "official" ? github + DateTime.UtcNow.ToString("yyyy-MM-dd") : ""];
+        Once("image", [System.IO.Path.Combine(root, "packer"), Artifact("agent"), .. layout, .. variables], Artifact("image", "manifest.json"), () =>
         {
             var (program, arguments) = AsRoot(System.IO.Path.Combine(root, "packer", "build.sh"),
-                [$"--agent={Artifact("agent", "mayfly-agent")}", $"--runner={runner}", $"--runner-kind={kind}", $"--out={Artifact("image")}", $"--cache={Artifact("cache")}", $"--mirror={mirror}",
+                [$"--agent={Artifact("agent", "mayfly-agent")}", $"--runner={runner}", $"--runner-sha256={runnerSha256}", $"--runner-kind={kind}", $"--github={github}", $"--out={Artifact("image")}", $"--cache={Artifact("cache")}",
+                    $"--suite={suite}", $"--mirror={mirror}", $"--kernel={kernel}", $"--toolset={toolset}", $"--extra-packages={extraPackages}", $"--files={files}", $"--hooks={hooks}",
                     $"--signing-key={signingKey}", $"--signing-certificate={signingCertificate}", $"--source={Source()}"]);
             Run("image", program, arguments, showLine: line => line.StartsWith("image: "));
         });

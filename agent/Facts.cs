@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Json;
 using Mayfly.Contract;
 
 namespace Mayfly.Agent;
@@ -19,6 +20,9 @@ internal static class Facts
     public const UnixFileMode Readable = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute
         | UnixFileMode.GroupRead | UnixFileMode.GroupExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute;
 
+    /// <summary>Which runner the image's build put in, and when that was released.</summary>
+    private const string InstalledRunner = "/usr/lib/mayfly/runner.json";
+
     private const string Hooks = "/usr/lib/mayfly/hooks/";
 
     /// <summary>Highest use of memory, swap and disk so far; renewed while the job runs.</summary>
@@ -34,13 +38,22 @@ internal static class Facts
 
     public static void Write(Identity me, Handover proved, IReadOnlyList<ConsoleEvent> events)
     {
-        File.WriteAllText(Path.Combine(Folder, "machine"), Describe(me, proved, events));
+        File.WriteAllText(Path.Combine(Folder, "machine"), Describe(me, proved, File.Exists(InstalledRunner) ? DescribeRunner(File.ReadAllText(InstalledRunner)) : "unknown", events));
     }
 
-    internal static string Describe(Identity me, Handover proved, IReadOnlyList<ConsoleEvent> events) =>
+    /// <param name="json"><c>kind</c>, <c>version</c>, and <c>released</c> or null where the build could not learn it.</param>
+    internal static string DescribeRunner(string json)
+    {
+        using var runner = JsonDocument.Parse(json);
+        var (kind, version, released) = (runner.RootElement.GetProperty("kind"), runner.RootElement.GetProperty("version"), runner.RootElement.GetProperty("released"));
+        return $"{version} ({kind}){(released.ValueKind == JsonValueKind.String ? $", released {released.ToString()[..10]}" : "")}";
+    }
+
+    internal static string Describe(Identity me, Handover proved, string runner, IReadOnlyList<ConsoleEvent> events) =>
         $"""
         Machine   {me.InstanceId}, {me.InstanceType} in {me.AvailabilityZone}
         Image     {me.ImageId}, root hash {proved.RootHash}
+        Runner    {runner}
         Scratch   {proved.Scratch}
         Swap      {proved.Swap}
         Boot      {string.Join(", ", SecondsOfSteps(events))}

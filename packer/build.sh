@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # Builds the image: everything that ./build.sh --target=Image does after its programs are built. Runs as root.
-#   build.sh --agent=FILE --runner=DIR --runner-kind=stand-in|official --out=DIR --cache=DIR
+#   build.sh --agent=FILE --runner=DIR|FILE|release[:VERSION] --runner-kind=stand-in|official --out=DIR --cache=DIR
+#            [--runner-sha256=DIGEST] [--github=https://api.github.com]
 #            [--signing-key=FILE --signing-certificate=FILE] [--source=COMMIT[+modified]]
-#            [--suite=bookworm] [--mirror=ADDRESS[,SECURITY-ADDRESS]] [--packages=FILE]
+#            [--suite=bookworm] [--mirror=ADDRESS[,SECURITY-ADDRESS]] [--kernel=PACKAGE]
+#            [--toolset=minimal] [--extra-packages=NAME,...] [--files=DIR] [--hooks=DIR]
+# A toolset is a list in packages/. --files is laid over the root as it stands; --hooks holds job-started.d and job-completed.d.
 # The same inputs give the same bytes: no time, no name and no path of the building machine goes in.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,7 +17,7 @@ for open in /proc/$$/fd/*; do
   [[ ${open##*/} -le 2 || ${open##*/} -ge 255 ]] || eval "exec ${open##*/}>&-"
 done
 
-suite=bookworm mirror='' packages=$here/packages/minimal.list agent='' runner='' runner_kind='' out='' cache='' signing_key='' signing_certificate='' source=''
+suite=bookworm mirror='' kernel='' toolset=minimal extra='' files='' hooks='' sha256='' github=https://api.github.com agent='' runner='' runner_kind='' out='' cache='' signing_key='' signing_certificate='' source=''
 for argument in "$@"; do
   case $argument in
     --agent=*) agent=${argument#*=} ;;
@@ -27,7 +30,13 @@ for argument in "$@"; do
     --signing-key=*) signing_key=${argument#*=} ;;
     --signing-certificate=*) signing_certificate=${argument#*=} ;;
     --source=*) source=${argument#*=} ;;
-    --packages=*) packages=${argument#*=} ;;
+    --runner-sha256=*) sha256=${argument#*=} ;;
+    --github=*) github=${argument#*=} ;;
+    --kernel=*) kernel=${argument#*=} ;;
+    --toolset=*) toolset=${argument#*=} ;;
+    --extra-packages=*) extra=${argument#*=} ;;
+    --files=*) files=${argument#*=} ;;
+    --hooks=*) hooks=${argument#*=} ;;
     *) echo "unknown argument '$argument'" >&2; exit 64 ;;
   esac
 done
@@ -35,6 +44,12 @@ done
 [[ -n $out && -n $cache ]] || { echo "--out and --cache are required" >&2; exit 64; }
 [[ -z $signing_key && -z $signing_certificate || -r $signing_key && -r $signing_certificate ]] \
   || { echo "--signing-key='$signing_key' and --signing-certificate='$signing_certificate' have to be readable files, both or neither" >&2; exit 64; }
+[[ -f $here/packages/$toolset.list ]] || { echo "--toolset='$toolset' is no list in packer/packages; there are $(cd "$here/packages" && ls *.list | sed 's/.list$//' | paste -s -d ' ')" >&2; exit 64; }
+[[ $extra =~ ^[a-z0-9.+:,-]*$ ]] || { echo "--extra-packages='$extra': names of Debian packages with commas between" >&2; exit 64; }
+for folder in "$files" "$hooks"; do
+  [[ -z $folder || -d $folder ]] || { echo "'$folder', given by --files or --hooks, is no folder" >&2; exit 64; }
+done
+[[ -z $hooks || -d $hooks/job-started.d || -d $hooks/job-completed.d ]] || { echo "--hooks='$hooks' has neither job-started.d nor job-completed.d" >&2; exit 64; }
 mkdir -p "$out" "$cache"
 out=$(cd "$out" && pwd)
 work=$(mktemp -d "$cache/work.XXXXXX")
@@ -42,28 +57,38 @@ trap 'rm -rf "$work"' EXIT
 
 say() { echo "image: $*"; }
 
-# A tarball, as the official release comes in, is unpacked; a folder is taken as it is. Only bin/ and externals/ go in: what
-# a runner that has run there left beside them does not.
-given=$runner
-if [[ -f $runner ]]; then
-  mkdir "$work/runner"
-  tar -C "$work/runner" -xf "$runner" --no-same-owner
-  runner=$work/runner
-fi
-[[ -x $runner/bin/Runner.Listener && -d $runner/externals ]] \
-  || { echo "--runner='$given' has no bin/Runner.Listener and externals/: give the official layout, or its tarball" >&2; exit 64; }
+"$here/scripts/runner.sh" "$work/runner" "$runner" "$sha256" "$github"
+runner_tarball=$(cat "$work/runner/sha256")
 
+# A list may name another that it adds to, by "include NAME".
+expand() {
+  sed 's/#.*//' "$here/packages/$1.list" | awk NF | while read -r word name; do
+    if [[ $word == include ]]; then expand "$name"; else echo "$word"; fi
+  done
+}
+packages=$work/packages.list
+{ expand "$toolset"; tr ',' '\n' <<< "$extra"; } > "$packages"
 # Debian's mirror moves on, the cache does not: ./build.sh --target=Clean makes the next build take its newest packages.
-key=$(cat "$here/scripts/base.sh" "$packages" <(echo "$suite $mirror $SOURCE_DATE_EPOCH") | sha256sum | cut -c 1-16)
+key=$(cat "$here/scripts/base.sh" "$packages" <(echo "$suite $mirror $kernel $SOURCE_DATE_EPOCH") | sha256sum | cut -c 1-16)
 base=$cache/base-$key
 if [[ ! -f $base/done ]]; then
   say "Debian $suite and its kernel (about 40 s)"
-  "$here/scripts/base.sh" "$base" "$suite" "$packages" "$mirror"
+  "$here/scripts/base.sh" "$base" "$suite" "$packages" "$mirror" "$kernel"
   touch "$base/done"
 fi
 
 say "root tree"
-"$here/scripts/root.sh" "$work/tree" "$base" "$here" "$agent" "$runner"
+"$here/scripts/root.sh" "$work/tree" "$base" "$here" "$agent" "$work/runner" "$files" "$hooks"
+# Asked of a copy: the official runner writes a log beside its programs even for this.
+mkdir "$work/asked"
+cp -a "$work/tree/opt/actions-runner/bin" "$work/asked/"
+runner_version=$(timeout 30 env -i PATH="$PATH" HOME="$work" DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 "$work/asked/bin/Runner.Listener" --version 2>/dev/null \
+  | grep -m 1 -E '^[0-9]+(\.[0-9]+)+$' || echo unknown)
+rm -rf "$work/asked"
+runner_age='{"released": null, "newest": null}'
+[[ $runner_kind != official ]] || runner_age=$("$here/scripts/runner-age.sh" "$runner_version" "$github")
+# For the agent; the newest release of today is no part of the image.
+jq -n --arg kind "$runner_kind" --arg version "$runner_version" --argjson age "$runner_age" '{kind: $kind, version: $version, released: $age.released}' > "$work/tree/usr/lib/mayfly/runner.json"
 say "read-only file system and hash tree"
 "$here/scripts/verity.sh" "$work/tree" "$here" "$out"
 say "initrd"
@@ -78,21 +103,20 @@ value() { tr ' ' '\n' < "$out/verity.cmdline" | sed -n "s/^mayfly.$1=//p"; }
 runner_digest=$("$here/scripts/tree-digest.sh" "$work/tree/opt/actions-runner")
 # "0.1.0 (.NET 10.0.1)": the program knows best what it was linked from.
 agent_version=$("$agent" --version)
-# Asked of the copy, which is no longer needed: the official runner writes a log beside its programs even for this.
-runner_version=$(timeout 30 env -i PATH="$PATH" HOME="$work" DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 "$work/tree/opt/actions-runner/bin/Runner.Listener" --version 2>/dev/null \
-  | grep -m 1 -E '^[0-9]+(\.[0-9]+)+$' || echo unknown)
 jq -n \
   --arg roothash "$(value roothash)" --arg salt "$(value salt)" --argjson blocks "$(value blocks)" \
   --arg disk "$(digest "$out/disk.raw")" --arg esp "$(cat "$out/esp.sha256")" --arg root "$(digest "$out/root.part")" --arg uki "$(digest "$out/mayfly.efi")" \
   --argjson disk_bytes "$(stat -c %s "$out/disk.raw")" --argjson root_bytes "$(stat -c %s "$out/root.part")" --argjson initrd_bytes "$(stat -c %s "$out/initrd")" \
   --arg agent "$(digest "$agent")" --arg runner_kind "$runner_kind" --arg runner_version "$runner_version" --arg runner_digest "$runner_digest" \
+  --arg runner_tarball "$runner_tarball" --argjson runner_age "$runner_age" --arg toolset "$toolset" \
   --arg agent_version "$agent_version" --argjson pcrs "$("$here/scripts/pcrs.sh" "$out/mayfly.efi")" --argjson signed "$([[ -n $signing_key ]] && echo true || echo false)" \
   --arg kernel "$(basename "$base"/kernel/lib/modules/*)" --argjson epoch "$SOURCE_DATE_EPOCH" --rawfile packages "$base/packages" --rawfile suites "$base/suites" \
   '{rootHash: $roothash, salt: $salt, dataBlocks: $blocks,
     sha256: {disk: $disk, esp: $esp, root: $root, uki: $uki, agent: $agent},
     bytes: {disk: $disk_bytes, root: $root_bytes, initrd: $initrd_bytes},
     agent: ($agent_version | capture("^(?<version>[^ ]+) \\(\\.NET (?<dotnet>[^)]+)\\)$")),
-    runner: {kind: $runner_kind, version: $runner_version, sha256: $runner_digest},
+    runner: ({kind: $runner_kind, version: $runner_version, sha256: $runner_digest, tarball: (if $runner_tarball == "" then null else $runner_tarball end)} + $runner_age),
+    toolset: $toolset,
     secureBoot: {signed: $signed}, pcrs: $pcrs,
     kernel: $kernel, suites: ($suites | split("\n") | map(select(. != ""))), sourceDateEpoch: $epoch,
     packages: ($packages | split("\n") | map(select(. != "") | split("\t") | {name: .[0], version: .[1]}))}' > "$out/manifest.json"

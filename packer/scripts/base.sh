@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Makes the Debian tree and unpacks the kernel: the slow part, which depends on the package list alone.
-#   base.sh OUT_DIR SUITE PACKAGE_LIST MIRROR[,SECURITY_MIRROR]
+#   base.sh OUT_DIR SUITE PACKAGE_LIST MIRROR[,SECURITY_MIRROR] KERNEL_PACKAGE
 # Leaves OUT_DIR/base.tar (the tree), OUT_DIR/kernel/ (vmlinuz and modules), OUT_DIR/packages (names and versions) and
 # OUT_DIR/suites (where they are from). SOURCE_DATE_EPOCH must be set.
 set -euo pipefail
-out=$1 suite=$2 list=$3 mirror=$4
-export OUT=$out KERNEL="linux-image-cloud-$(dpkg --print-architecture)"
+out=$1 suite=$2 list=$3 mirror=$4 kernel=$5
+export OUT=$out KERNEL="${kernel:-linux-image-cloud-$(dpkg --print-architecture)}"
 
 # Where this machine's own apt takes Debian from; what others publish beside it has no place in the image.
 machine_sources() {

@@ -45,6 +45,13 @@ internal static class Builder
     public static Task<(int Code, string Output)> TryBuildAsync(string packer, string folder, params string[] arguments) =>
         TryBuildAsync(packer, folder, [], arguments);
 
+    /// <summary>Runs a program to its end; gives its exit code and all that it printed.</summary>
+    public static async Task<(int Code, string Output)> TryRunAsync(string program, params string[] arguments)
+    {
+        var (code, output, error) = await StartAsync(program, arguments, []);
+        return (code, output + error);
+    }
+
     /// <summary>Runs a program that has to succeed, and gives what it printed.</summary>
     public static async Task<string> RunAsync(string program, string[] arguments)
     {

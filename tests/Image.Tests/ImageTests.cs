@@ -161,6 +161,20 @@ public sealed class ImageTests : IDisposable
         Assert.Contains("where are the security updates of http://127.0.0.1:9/mine?", output, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("--toolset=everything", "'everything' is no list in packer/packages; there are build minimal")]
+    [InlineData("--extra-packages=vim;rm", "names of Debian packages with commas between")]
+    [InlineData("--files=/nowhere", "'/nowhere', given by --files or --hooks, is no folder")]
+    [InlineData("--hooks=/usr", "has neither job-started.d nor job-completed.d")]
+    [InlineData("--sweet=bookworm", "unknown argument '--sweet=bookworm'")]
+    public async Task A_variable_that_cannot_be_right_is_refused_before_anything_is_built(string argument, string refusal)
+    {
+        var (code, output) = await Builder.TryBuildAsync(Built.Path("packer"), Path.Combine(_folder, "refused"), $"--runner={Built.Path("artifacts/runner")}", argument);
+
+        Assert.Equal(64, code);
+        Assert.Contains(refusal, output, StringComparison.Ordinal);
+    }
+
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
     /// <summary>What two builds must share before they can be compared.</summary>
