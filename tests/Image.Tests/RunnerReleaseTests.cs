@@ -15,25 +15,18 @@ public sealed class RunnerReleaseTests : IDisposable
     private readonly HttpListener _server = new();
     private readonly string _address;
     private readonly Dictionary<string, byte[]> _answers = [];
+    private readonly DateTimeOffset _now = TimeProvider.System.GetUtcNow();
 
     public RunnerReleaseTests()
     {
-        for (var port = 18_080; ; port++)
+        using (var free = new System.Net.Sockets.TcpListener(IPAddress.Loopback, 0))
         {
-            try
-            {
-                _address = $"http://127.0.0.1:{port}";
-                _server.Prefixes.Clear();
-                _server.Prefixes.Add(_address + "/");
-                _server.Start();
-                break;
-            }
-            catch (HttpListenerException) when (port < 18_180)
-            {
-                // taken
-            }
+            free.Start();
+            _address = $"http://127.0.0.1:{((IPEndPoint)free.LocalEndpoint).Port}";
         }
 
+        _server.Prefixes.Add(_address + "/");
+        _server.Start();
         _ = ServeAsync();
     }
 
@@ -141,7 +134,7 @@ public sealed class RunnerReleaseTests : IDisposable
         }.ToJsonString());
     }
 
-    private static string Stamp(int ageDays) => TimeProvider.System.GetUtcNow().AddDays(-ageDays).AddMinutes(-1).ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture);
+    private string Stamp(int ageDays) => _now.AddDays(-ageDays).AddMinutes(-1).ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture);
 
     private byte[] Tarball()
     {
