@@ -209,9 +209,15 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
         foreach (var error in (await errors).Split('\n', StringSplitOptions.RemoveEmptyEntries))
             Tell($"nspawn: {error}");
         process.Dispose();
-        await LabNetwork.LeaveAsync(Device);
-        RemoveCgroup();
-        _ended.TrySetResult();
+        try
+        {
+            await LabNetwork.LeaveAsync(Device);
+            RemoveCgroup();
+        }
+        finally
+        {
+            _ended.TrySetResult();
+        }
     }
 
     private void Tell(string line)

@@ -191,8 +191,14 @@ internal sealed class QemuMachine(Instance instance, QemuOptions options, TimePr
         if (error.Length > 0)
             options.OnConsoleLine?.Invoke(instance, $"qemu: {error}");
         process.Dispose();
-        await LabNetwork.LeaveAsync(Device);
-        _ended.TrySetResult();
+        try
+        {
+            await LabNetwork.LeaveAsync(Device);
+        }
+        finally
+        {
+            _ended.TrySetResult();
+        }
     }
 
     /// <summary>Two cores at most: the building machine has no more.</summary>
