@@ -29,8 +29,6 @@ internal static partial class BootOrder
             "# Made by ./build.sh --target=BootOrder. What an image does not have is skipped, so that this may be old.",
             .. files.Select(f => KernelVersion().Replace(f, "$1*/")),
         ], cancel);
-        foreach (var m in pages.GroupBy(m => m.Groups[2].Value).OrderByDescending(g => g.Count()).Take(60))
-            bed.Say($"DEBUG {m.Count()} {paths.GetValueOrDefault(long.Parse(m.Key, NumberStyles.HexNumber, CultureInfo.InvariantCulture))}");
         bed.Say($"{files.Count} files, {pages.Count()} pages");
     }
 
