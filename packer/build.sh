@@ -51,7 +51,7 @@ for folder in "$files" "$hooks"; do
 done
 [[ -z $hooks || -d $hooks/job-started.d || -d $hooks/job-completed.d ]] || { echo "--hooks='$hooks' has neither job-started.d nor job-completed.d" >&2; exit 64; }
 mkdir -p "$out" "$cache"
-out=$(cd "$out" && pwd)
+out=$(cd "$out" && pwd) cache=$(cd "$cache" && pwd)
 work=$(mktemp -d "$cache/work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
