@@ -132,7 +132,7 @@ public sealed class StorageTests
 
         var made = MebibytesOf(await bed.WaitForAsync("console", Milestone.SwapReady));
         await bed.WaitForAsync("console", Milestone.IdentityLearned);
-        var note = await bed.WaitForAsync("console", "note");
+        var note = await bed.Lab.Journal.WaitForAsync(e => e is { Source: "console", Name: "note" } && e.Detail.StartsWith("swap: ", StringComparison.Ordinal), Bed.Limit, TestContext.Current.CancellationToken);
 
         Assert.Equal(string.Format(CultureInfo.InvariantCulture, told, 6144 - made), note.Detail);
     }
