@@ -15,8 +15,8 @@ internal static class DnsClient
 
     private const int Port = 53;
 
-    /// <summary>A resolver's own patience is five seconds (resolv.conf(5)).</summary>
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(5);
+    /// <summary>For one question to one server: a resolver's own patience is five seconds (resolv.conf(5)).</summary>
+    public static readonly TimeSpan Limit = TimeSpan.FromSeconds(5);
 
     /// <summary>The network's name servers; none before it is up.</summary>
     public static IReadOnlyList<IPEndPoint> Servers() => File.Exists(ResolvConf) ? ServersIn(File.ReadLines(ResolvConf)) : [];

@@ -19,9 +19,6 @@ internal sealed class NameServer : IDisposable
 
     private const int MostNames = 20_000;
 
-    /// <summary>For one question, to a server above: a resolver's own patience is five seconds (resolv.conf(5)).</summary>
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(5);
-
     private readonly EgressPolicy _policy;
     private readonly IReadOnlyList<IPEndPoint> _above;
     private readonly Func<IReadOnlyList<IPAddress>, Task> _letThrough;
@@ -116,7 +113,7 @@ internal sealed class NameServer : IDisposable
     {
         try
         {
-            using var limit = new CancellationTokenSource(Limit * 2, _time);
+            using var limit = new CancellationTokenSource(DnsClient.Limit * 2, _time);
             await using var stream = new NetworkStream(client, ownsSocket: true);
             if (await AnswerAsync(await DnsClient.ReadMessageAsync(stream, limit.Token), SocketType.Stream) is { } answer)
                 await DnsClient.WriteMessageAsync(stream, answer, limit.Token);
