@@ -21,14 +21,7 @@ public sealed class ConfigTagsTests : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        _lab = await Mayfly.Lab.Lab.StartAsync(new LabOptions { Time = _time });
-        _lab.Templates.Load(Demo.LaunchTemplate, "ami-0123456789abcdef0");
-        _ = _lab.Fleet.RunInstances(new QueryInput(new Dictionary<string, string>
-        {
-            ["MinCount"] = "1", ["MaxCount"] = "1", ["LaunchTemplate.LaunchTemplateName"] = "mayfly",
-            ["TagSpecification.1.ResourceType"] = "instance", ["TagSpecification.1.Tag.1.Key"] = Tags.Config, ["TagSpecification.1.Tag.1.Value"] = "tags",
-        }));
-        _instance = _lab.Fleet.Instances.Single();
+        (_lab, _instance) = await LaunchedInstance.StartAsync(_time, (Tags.Config, "tags"));
         _http = new HttpClient(WipedConnections.MakeHandler(Timeout.InfiniteTimeSpan, useProxy: false)) { BaseAddress = await _lab.OpenImdsAsync(_instance.Id) };
         Environment.SetEnvironmentVariable("AWS_ENDPOINT_URL_EC2", _lab.AwsAddress.AbsoluteUri);
         _own = AwsConnection.To("ec2", _lab.Options.Region, new InstanceRole(new Imds(_http, _time), _time).KeysAsync, TimeSpan.FromSeconds(10), _time);

@@ -19,17 +19,7 @@ public sealed class ImdsTests : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        _lab = await Mayfly.Lab.Lab.StartAsync(new LabOptions { Time = _time });
-        _lab.Templates.Load(Demo.LaunchTemplate, "ami-0123456789abcdef0");
-        _ = _lab.Fleet.RunInstances(new QueryInput(new Dictionary<string, string>
-        {
-            ["MinCount"] = "1", ["MaxCount"] = "1", ["LaunchTemplate.LaunchTemplateName"] = "mayfly",
-            ["TagSpecification.1.ResourceType"] = "instance",
-            ["TagSpecification.1.Tag.1.Key"] = Tags.Launch, ["TagSpecification.1.Tag.1.Value"] = "octo-org/octo-repo:1-1",
-            ["TagSpecification.1.Tag.2.Key"] = Tags.IdleTimeout, ["TagSpecification.1.Tag.2.Value"] = "60",
-            ["TagSpecification.1.Tag.3.Key"] = "cost-centre", ["TagSpecification.1.Tag.3.Value"] = "42",
-        }));
-        _instance = _lab.Fleet.Instances.Single();
+        (_lab, _instance) = await LaunchedInstance.StartAsync(_time, (Tags.Launch, "octo-org/octo-repo:1-1"), (Tags.IdleTimeout, "60"), ("cost-centre", "42"));
         _http = new HttpClient(WipedConnections.MakeHandler(Timeout.InfiniteTimeSpan, useProxy: false)) { BaseAddress = await _lab.OpenImdsAsync(_instance.Id) };
         _imds = new Imds(_http, _time);
         _lab.Imds.Disturb = Note;

@@ -23,13 +23,7 @@ public sealed class TakeConfigTests : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        _lab = await Mayfly.Lab.Lab.StartAsync(new LabOptions { Time = _time });
-        _lab.Templates.Load(Demo.LaunchTemplate, "ami-0123456789abcdef0");
-        _ = _lab.Fleet.RunInstances(new QueryInput(new Dictionary<string, string>
-        {
-            ["MinCount"] = "1", ["MaxCount"] = "1", ["LaunchTemplate.LaunchTemplateName"] = "mayfly",
-        }));
-        _instance = _lab.Fleet.Instances.Single();
+        (_lab, _instance) = await LaunchedInstance.StartAsync(_time);
         var role = _lab.Keys.IssueTemporary(new Principal("AROA", $"arn:aws:sts::1:assumed-role/mayfly-runner/{_instance.Id}", _instance.Arn), DateTimeOffset.MaxValue);
         _keys = new AwsKeys(role.Id, role.Secret, role.SessionToken);
         Environment.SetEnvironmentVariable("AWS_ENDPOINT_URL_SSM", _lab.AwsAddress.AbsoluteUri);
