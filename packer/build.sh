@@ -122,8 +122,9 @@ jq -n \
     packages: ($packages | split("\n") | map(select(. != "") | split("\t") | {name: .[0], version: .[1]}))}' > "$out/manifest.json"
 say "bill of materials and provenance"
 "$here/scripts/sbom.sh" "$work/tree" "$out/manifest.json" > "$out/bom.json"
+(cd "$out" && sha256sum disk.raw root.part mayfly.efi manifest.json bom.json > SHA256SUMS)
 "$here/scripts/provenance.sh" "$out" "$source" > "$out/provenance.json"
-(cd "$out" && sha256sum disk.raw root.part mayfly.efi manifest.json bom.json provenance.json > SHA256SUMS)
+(cd "$out" && sha256sum provenance.json >> SHA256SUMS)
 rm -f "$out/SHA256SUMS.sig"
 [[ -z $signing_key ]] || openssl dgst -sha256 -sign "$signing_key" -out "$out/SHA256SUMS.sig" "$out/SHA256SUMS"
 rm -f "$out/esp.sha256" "$out/verity.cmdline"

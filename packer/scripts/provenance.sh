@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Writes what the image was made from, by what: an in-toto statement with SLSA's provenance (https://slsa.dev/spec/v1.0/provenance).
 # It names no time and no machine: the same build anywhere gives the same statement.
-#   provenance.sh OUT_DIR SOURCE > provenance.json      SOURCE: the commit, with "+modified" behind it if the tree was; may be empty
+#   provenance.sh OUT_DIR SOURCE > provenance.json      OUT_DIR: with SHA256SUMS of what it is about; SOURCE: the commit, with "+modified" behind it if the tree was; may be empty
 set -euo pipefail
 out=$1 source=$2
 cd "$out"
 
 version() { dpkg-query --show --showformat='${Version}' "$1"; }
-digests=$(sha256sum disk.raw root.part mayfly.efi manifest.json bom.json | jq -R -s 'split("\n") | map(select(. != "") | split("  ") | {name: .[1], digest: {sha256: .[0]}})')
+digests=$(jq -R -s 'split("\n") | map(select(. != "") | split("  ") | {name: .[1], digest: {sha256: .[0]}})' SHA256SUMS)
 tools=$(for tool in mmdebstrap squashfs-tools cryptsetup-bin binutils systemd-boot-efi dosfstools mtools gdisk zstd cpio kmod osslsigncode; do
   printf '%s\t%s\n' "$tool" "$(version "$tool" 2> /dev/null || echo unknown)"
 done | jq -R -s 'split("\n") | map(select(. != "") | split("\t") | {key: .[0], value: .[1]}) | from_entries')
