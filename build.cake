@@ -82,7 +82,7 @@ void Run(string step, string program, IEnumerable<string> arguments, bool show =
         ["env", .. new[] { "PATH", "DOTNET_ROOT", "DOTNET_CLI_TELEMETRY_OPTOUT", "DOTNET_NOLOGO", "CI" }
             .Where(n => Environment.GetEnvironmentVariable(n) != null).Select(n => $"{n}={Environment.GetEnvironmentVariable(n)}"), program, .. arguments]);
 
-// As root with a network and processes of its own: nothing else is reached, and nothing stays behind.
+// As root with a network and processes of its own, for what starts machines: nothing else is reached, and nothing stays behind.
 (string Program, IEnumerable<string> Arguments) InNamespaces(IEnumerable<string> command) =>
     AsRoot("unshare", ["--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh", .. command]);
 
@@ -295,8 +295,7 @@ Task("Demo")
     .Does(() =>
     {
         CleanDirectory(Artifact("demo"));
-        // A namespace of its own for network and processes: nothing else is reached, and nothing stays behind.
-        var (program, arguments) = AsRoot("unshare", ["--net", "--pid", "--fork", "--kill-child", "--mount-proc", "dotnet", Artifact("lab", "mayfly-lab.dll"), "demo",
+        var (program, arguments) = InNamespaces(["dotnet", Artifact("lab", "mayfly-lab.dll"), "demo",
             $"--image={Artifact("image")}", $"--controller={Artifact("controller", "mayfly-controller")}", $"--out={Artifact("demo")}", .. awsProxy.Length > 0 ? new[] { $"--aws-proxy={awsProxy}" } : []]);
         Run("demo", program, arguments, show: true);
     });
@@ -319,7 +318,7 @@ Task("BootOrder")
     .Does(() =>
     {
         PublishBench();
-        var (program, arguments) = AsRoot("unshare", ["--net", "--pid", "--fork", "--kill-child", "--mount-proc", "dotnet", Artifact("bench-program", "mayfly-bench.dll"),
+        var (program, arguments) = InNamespaces(["dotnet", Artifact("bench-program", "mayfly-bench.dll"),
             $"--image={Artifact("image")}", $"--boot-order={System.IO.Path.Combine(root, "packer", "boot-order")}", $"--out={Artifact("bench")}"]);
         Run("boot-order", program, arguments, show: true);
     });
@@ -333,7 +332,7 @@ Task("Bench")
     {
         PublishBench();
         CleanDirectory(Artifact("bench"));
-        var (program, arguments) = AsRoot("unshare", ["--net", "--pid", "--fork", "--kill-child", "--mount-proc", "dotnet", Artifact("bench-program", "mayfly-bench.dll"),
+        var (program, arguments) = InNamespaces(["dotnet", Artifact("bench-program", "mayfly-bench.dll"),
             $"--agent={Artifact("agent", "mayfly-agent")}", $"--image={Artifact("image")}", $"--controller={Artifact("controller", "mayfly-controller")}", $"--baseline={Artifact("baseline", "disk.raw")}", $"--out={Artifact("bench")}", $"--only={only}"]);
         Run("bench-run", program, arguments, show: true);
     });
@@ -359,7 +358,6 @@ Task("Test")
                 string[] test = ["timeout", "--kill-after=30", "1200", "dotnet", "test", $"tests/{project}", "-c", "Release", "--no-build", "--nologo", "--logger", $"trx;LogFileName={project}.trx", "--results-directory", results];
                 var (program, arguments) = project switch
                 {
-                    // The machines and their lab get a namespace of their own, as in the demo.
                     "Light.Tests" or "Machine.Tests" => InNamespaces(test),
                     "Image.Tests" => AsRoot(test[0], test.Skip(1)),
                     _ => (test[0], test.Skip(1)),
