@@ -1,24 +1,11 @@
-// Everything that is built, run and tested here. ./build.sh alone lists the targets.
+// Everything that is built, run and tested here. ./build.sh alone lists the targets. The image is in packer/image.cake, the
+// tests and the demo in tests/tests.cake, the measurements in tests/bench.cake.
 using System.Diagnostics;
 using System.Security.Cryptography;
 using System.Threading;
 using System.Xml.Linq;
 
 var target = Argument("target", "Default");
-var runnerArgument = Argument("runner", "");
-var awsProxy = Argument("aws-proxy", "");
-var runnerSha256 = Argument("runner-sha256", "");
-var github = Argument("github", "https://api.github.com");
-var mirror = Argument("mirror", "");
-var suite = Argument("suite", "bookworm");
-var kernel = Argument("kernel", "");
-var toolset = Argument("toolset", "minimal");
-var extraPackages = Argument("packages", "");
-var ownFiles = Argument("files", "");
-var ownHooks = Argument("hooks", "");
-var only = Argument("only", "");
-var signingKey = Argument("signing-key", "");
-var signingCertificate = Argument("signing-certificate", "");
 
 var root = System.IO.Path.GetFullPath(".");
 var artifacts = System.IO.Path.Combine(root, "artifacts");
@@ -187,210 +174,13 @@ Task("Agent")
     .IsDependentOn("Tools")
     .Does(() => Once("agent", Sources("agent"), Artifact("agent", "mayfly-agent"), () => PublishNative("agent", "agent/Agent.csproj", Artifact("agent"))));
 
-Task("Runner")
-    .Description("Link the stand-in for the official runner, laid out like it")
-    .IsDependentOn("Tools")
-    .Does(() => Once("runner", Sources("tests/Runner"), Artifact("runner", "bin", "Runner.Listener"), () =>
-    {
-        PublishNative("runner", "tests/Runner/Runner.csproj", Artifact("runner", "bin"));
-        EnsureDirectoryExists(Artifact("runner", "externals"));
-        System.IO.File.WriteAllText(Artifact("runner", "externals", "README"), "The official runner keeps its copies of Node.js here; the stand-in needs none.\n");
-    }));
-
 Task("Controller")
     .Description("Publish the controller")
     .Does(() => Once("controller", Sources("controller", "agent/Contract", "agent/Aws"), Artifact("controller", "mayfly-controller"), () => Publish("controller", "controller/Controller.csproj", Artifact("controller"))));
 
-Task("Lab")
-    .Description("Publish the lab: GitHub and AWS on this machine")
-    .Does(() => Once("lab", Sources("tests/Lab", "agent/Contract", "controller/deploy"), Artifact("lab", "mayfly-lab.dll"), () => Publish("lab", "tests/Lab/Lab.csproj", Artifact("lab"))));
-
-Task("Image")
-    .Description("Build the image; --runner=release[:VERSION]|FOLDER|FILE --runner-sha256=DIGEST --toolset=NAME --packages=A,B --files=FOLDER --hooks=FOLDER --suite= --mirror= --kernel= --signing-key=FILE --signing-certificate=FILE; see docs/image.md")
-    .IsDependentOn("Agent")
-    .IsDependentOn("Runner")
-    .Does(() =>
-    {
-        var released = runnerArgument == "release" || runnerArgument.StartsWith("release:");
-        var runner = runnerArgument.Length == 0 ? Artifact("runner") : released ? runnerArgument : System.IO.Path.GetFullPath(runnerArgument);
-        var kind = runnerArgument.Length > 0 ? "official" : "stand-in";
-        string Folder(string given) => given.Length > 0 ? System.IO.Path.GetFullPath(given) : "";
-        var (files, hooks) = (Folder(ownFiles), Folder(ownHooks));
-        // Of a runner's folder only what goes in: one that has run there has logs and work beside it. What the newest release is
-        // is asked once a day.
-        string[] layout = System.IO.Directory.Exists(runner) ? [System.IO.Path.Combine(runner, "bin"), System.IO.Path.Combine(runner, "externals")] : [runner];
-        string[] variables = [kind, runnerSha256, mirror, suite, kernel, toolset, extraPackages, files, hooks, signingKey, signingCertificate, kind == "official" ? github + DateTime.UtcNow.ToString("yyyy-MM-dd") : ""];
-        Once("image", [System.IO.Path.Combine(root, "packer"), Artifact("agent"), .. layout, .. variables], Artifact("image", "manifest.json"), () =>
-        {
-            var (program, arguments) = AsRoot(System.IO.Path.Combine(root, "packer", "build.sh"),
-                [$"--agent={Artifact("agent", "mayfly-agent")}", $"--runner={runner}", $"--runner-sha256={runnerSha256}", $"--runner-kind={kind}", $"--github={github}", $"--out={Artifact("image")}", $"--cache={Artifact("cache")}",
-                    $"--suite={suite}", $"--mirror={mirror}", $"--kernel={kernel}", $"--toolset={toolset}", $"--extra-packages={extraPackages}", $"--files={files}", $"--hooks={hooks}",
-                    $"--signing-key={signingKey}", $"--signing-certificate={signingCertificate}", $"--source={Source()}"]);
-            Run("image", program, arguments, showLine: line => line.StartsWith("image: "));
-        });
-    });
-
-Task("Verify")
-    .Description("Recompute what stands beside an image from its bytes; --image=FOLDER, --certificate=FILE for a signed one")
-    .IsDependentOn("Tools")
-    .Does(() =>
-    {
-        var folder = System.IO.Path.GetFullPath(Argument("image", Artifact("image")));
-        if (!System.IO.File.Exists(System.IO.Path.Combine(folder, "manifest.json")))
-            throw new CakeException($"'{folder}' has no manifest.json: give the folder of an image with --image=FOLDER, or build one with --target=Image");
-        Run("verify", System.IO.Path.Combine(root, "packer", "verify.sh"), [folder, .. Argument("certificate", "") is { Length: > 0 } c ? new[] { c } : []], show: true);
-    });
-
-Task("Ami")
-    .Description("Write the built image to an AMI with Packer; --region=REGION, --ami-vars=FILE for the variables of packer/mayfly.pkr.hcl")
-    .IsDependentOn("Image")
-    .IsDependentOn("Verify")
-    .Does(() =>
-    {
-        if (runnerArgument.Length == 0)
-            throw new CakeException("an AMI with the stand-in runs no job of GitHub's: give the official runner with --runner=FOLDER|TARBALL");
-        var region = Argument("region", "");
-        if (region.Length == 0)
-            throw new CakeException("which region? give --region=REGION");
-        using var manifest = System.Text.Json.JsonDocument.Parse(System.IO.File.ReadAllBytes(Artifact("image", "manifest.json")));
-        string Of(params string[] path) => path.Aggregate(manifest.RootElement, (at, name) => at.GetProperty(name)).ToString();
-        var variables = Artifact("image", "ami.pkrvars.json");
-        System.IO.File.WriteAllText(variables, System.Text.Json.JsonSerializer.Serialize(new
-        {
-            image = Artifact("image"),
-            region,
-            manifest = new { rootHash = Of("rootHash"), kernel = Of("kernel"), disk = Of("sha256", "disk"), agent = Of("agent", "version"), runner = Of("runner", "version"), signed = bool.Parse(Of("secureBoot", "signed")) },
-        }));
-        // A Packer that does not know "init" is older than the template's newer attributes.
-        Run("packer-init", "packer", ["init", "packer/plugins"]);
-        Run("ami", "packer", ["build", "-only=amazon-ebssurrogate.ami", $"-var-file={variables}", .. Argument("ami-vars", "") is { Length: > 0 } file ? new[] { $"-var-file={file}" } : [], "packer"], show: true);
-    });
-
-Task("Audit")
-    .Description("Boot the image and ask the running machine each line of its hardening")
-    .IsDependentOn("Image")
-    .IsDependentOn("Controller")
-    .Does(() =>
-    {
-        var report = Artifact("audit", "report.txt");
-        DeleteFiles(report);
-        Run("build-audit", "dotnet", ["build", "tests/Machine.Tests", "-c", "Release", "-nologo", "-v:quiet", "-nodeReuse:false"]);
-        var (program, arguments) = InNamespaces(["dotnet", "test", "tests/Machine.Tests", "-c", "Release", "--no-build", "--nologo", "--filter", "FullyQualifiedName~AuditTests"]);
-        try
-        {
-            Run("audit", program, arguments);
-        }
-        finally
-        {
-            if (System.IO.File.Exists(report))
-                Say(System.IO.File.ReadAllText(report));
-        }
-    });
-
-Task("Demo")
-    .Description("Run one job from end to end on a virtual machine; --aws-proxy=COMMAND puts a checking proxy before AWS")
-    .IsDependentOn("Image")
-    .IsDependentOn("Controller")
-    .IsDependentOn("Lab")
-    .Does(() =>
-    {
-        CleanDirectory(Artifact("demo"));
-        var (program, arguments) = InNamespaces(["dotnet", Artifact("lab", "mayfly-lab.dll"), "demo",
-            $"--image={Artifact("image")}", $"--controller={Artifact("controller", "mayfly-controller")}", $"--out={Artifact("demo")}", .. awsProxy.Length > 0 ? new[] { $"--aws-proxy={awsProxy}" } : []]);
-        Run("demo", program, arguments, show: true);
-    });
-
-Task("Baseline")
-    .Description("Build the machine that the image is measured against: Debian with GRUB, ext4 and cloud-init")
-    .IsDependentOn("Runner")
-    .Does(() => Once("baseline", [System.IO.Path.Combine(root, "tests/Bench/baseline"), System.IO.Path.Combine(root, "packer/packages/minimal.list"), Artifact("runner"), mirror], Artifact("baseline", "disk.raw"), () =>
-    {
-        var (program, arguments) = AsRoot(System.IO.Path.Combine(root, "tests/Bench/baseline/build.sh"),
-            [$"--packages={System.IO.Path.Combine(root, "packer/packages/minimal.list")}", $"--runner={Artifact("runner")}", $"--out={Artifact("baseline")}", $"--mirror={mirror}"]);
-        Run("baseline", program, arguments, showLine: line => line.StartsWith("baseline: "));
-    }));
-
-void PublishBench() => Once("bench", Sources("tests/Bench", "tests/Lab", "agent/Contract", "agent/Aws", "controller/deploy"), Artifact("bench-program", "mayfly-bench.dll"), () => Publish("bench", "tests/Bench/Bench.csproj", Artifact("bench-program")));
-
-Task("BootOrder")
-    .Description("Boot the image once and write packer/boot-order: which files lie first on the disk")
-    .IsDependentOn("Image")
-    .Does(() =>
-    {
-        PublishBench();
-        var (program, arguments) = InNamespaces(["dotnet", Artifact("bench-program", "mayfly-bench.dll"),
-            $"--image={Artifact("image")}", $"--boot-order={System.IO.Path.Combine(root, "packer", "boot-order")}", $"--out={Artifact("bench")}"]);
-        Run("boot-order", program, arguments, show: true);
-    });
-
-Task("Bench")
-    .Description("Measure the figures of docs/specification.md into artifacts/bench/results.json; --only=BEGINNING takes some by name")
-    .IsDependentOn("Image")
-    .IsDependentOn("Baseline")
-    .IsDependentOn("Controller")
-    .Does(() =>
-    {
-        PublishBench();
-        CleanDirectory(Artifact("bench"));
-        var (program, arguments) = InNamespaces(["dotnet", Artifact("bench-program", "mayfly-bench.dll"),
-            $"--agent={Artifact("agent", "mayfly-agent")}", $"--image={Artifact("image")}", $"--controller={Artifact("controller", "mayfly-controller")}", $"--baseline={Artifact("baseline", "disk.raw")}", $"--out={Artifact("bench")}", $"--only={only}"]);
-        Run("bench-run", program, arguments, show: true);
-    });
-
-Task("Test")
-    .Description("Build everything and pass all tests, those in virtual machines included")
-    .IsDependentOn("Image")
-    .IsDependentOn("Controller")
-    .IsDependentOn("Lab")
-    .Does(() =>
-    {
-        var results = Artifact("test-results");
-        CleanDirectory(results);
-        XNamespace trx = "http://microsoft.com/schemas/VisualStudio/TeamTest/2010";
-        foreach (var project in new[] { "Agent.Tests", "Controller.Tests", "Lab.Tests", "Image.Tests", "Light.Tests", "Machine.Tests" })
-        {
-            Say($"{project} ...");
-            var clock = Stopwatch.StartNew();
-            string broken = null;
-            try
-            {
-                Run($"build-{project}", "dotnet", ["build", $"tests/{project}", "-c", "Release", "-nologo", "-v:quiet", "-nodeReuse:false"]);
-                string[] test = ["timeout", "--kill-after=30", "1200", "dotnet", "test", $"tests/{project}", "-c", "Release", "--no-build", "--nologo", "--logger", $"trx;LogFileName={project}.trx", "--results-directory", results];
-                var (program, arguments) = project switch
-                {
-                    "Light.Tests" or "Machine.Tests" => InNamespaces(test),
-                    "Image.Tests" => AsRoot(test[0], test.Skip(1)),
-                    _ => (test[0], test.Skip(1)),
-                };
-                Run($"test-{project}", program, arguments);
-            }
-            catch (CakeException e)
-            {
-                broken = e.Message;
-            }
-
-            var file = System.IO.Path.Combine(results, project + ".trx");
-            var outcomes = !System.IO.File.Exists(file) ? [] : XDocument.Load(file).Descendants(trx + "UnitTestResult")
-                .Select(r => (Name: (string)r.Attribute("testName"), Outcome: (string)r.Attribute("outcome"), Message: r.Descendants(trx + "Message").FirstOrDefault()?.Value ?? r.Descendants(trx + "StdOut").FirstOrDefault()?.Value ?? ""))
-                .ToList();
-            foreach (var (name, outcome, why) in outcomes.Where(o => o.Outcome != "Passed"))
-                notable.Add($"{(outcome == "NotExecuted" ? "SKIPPED" : "FAILED")} {name}: {why.Trim()}");
-            var bad = outcomes.Count(o => o.Outcome is not ("Passed" or "NotExecuted"));
-            // A project that did not build, did not end or found nothing to run is a failure of its own.
-            if (bad == 0 && (broken != null || outcomes.Count == 0))
-            {
-                bad = 1;
-                notable.Add($"FAILED {project}: {broken ?? "no test ran"}");
-            }
-
-            passed += outcomes.Count(o => o.Outcome == "Passed");
-            failed += bad;
-            skipped += outcomes.Count(o => o.Outcome == "NotExecuted");
-            Say($"{project}: {clock.Elapsed.TotalSeconds:F0} s, {outcomes.Count} tests, {bad} failed");
-        }
-
-        ran = true;
-    });
+#load "packer/image.cake"
+#load "tests/tests.cake"
+#load "tests/bench.cake"
 
 Task("Clean")
     .Description("Delete everything that was built")
@@ -403,10 +193,6 @@ Task("Clean")
         Run("clean", program, arguments);
         System.IO.Directory.Delete(artifacts, recursive: true);
     });
-
-int passed = 0, failed = 0, skipped = 0;
-var ran = false;
-var notable = new List<string>();
 
 if (target != "Test")
 {

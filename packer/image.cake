@@ -1,0 +1,74 @@
+// The image: built, verified, written to an AMI.
+var runnerArgument = Argument("runner", "");
+var runnerSha256 = Argument("runner-sha256", "");
+var github = Argument("github", "https://api.github.com");
+var mirror = Argument("mirror", "");
+var suite = Argument("suite", "bookworm");
+var kernel = Argument("kernel", "");
+var toolset = Argument("toolset", "minimal");
+var extraPackages = Argument("packages", "");
+var ownFiles = Argument("files", "");
+var ownHooks = Argument("hooks", "");
+var signingKey = Argument("signing-key", "");
+var signingCertificate = Argument("signing-certificate", "");
+
+Task("Image")
+    .Description("Build the image; --runner=release[:VERSION]|FOLDER|FILE --runner-sha256=DIGEST --toolset=NAME --packages=A,B --files=FOLDER --hooks=FOLDER --suite= --mirror= --kernel= --signing-key=FILE --signing-certificate=FILE; see docs/image.md")
+    .IsDependentOn("Agent")
+    .IsDependentOn("Runner")
+    .Does(() =>
+    {
+        var released = runnerArgument == "release" || runnerArgument.StartsWith("release:");
+        var runner = runnerArgument.Length == 0 ? Artifact("runner") : released ? runnerArgument : System.IO.Path.GetFullPath(runnerArgument);
+        var kind = runnerArgument.Length > 0 ? "official" : "stand-in";
+        string Folder(string given) => given.Length > 0 ? System.IO.Path.GetFullPath(given) : "";
+        var (files, hooks) = (Folder(ownFiles), Folder(ownHooks));
+        // Of a runner's folder only what goes in: one that has run there has logs and work beside it. What the newest release is
+        // is asked once a day.
+        string[] layout = System.IO.Directory.Exists(runner) ? [System.IO.Path.Combine(runner, "bin"), System.IO.Path.Combine(runner, "externals")] : [runner];
+        string[] variables = [kind, runnerSha256, mirror, suite, kernel, toolset, extraPackages, files, hooks, signingKey, signingCertificate, kind == "official" ? github + DateTime.UtcNow.ToString("yyyy-MM-dd") : ""];
+        Once("image", [System.IO.Path.Combine(root, "packer"), Artifact("agent"), .. layout, .. variables], Artifact("image", "manifest.json"), () =>
+        {
+            var (program, arguments) = AsRoot(System.IO.Path.Combine(root, "packer", "build.sh"),
+                [$"--agent={Artifact("agent", "mayfly-agent")}", $"--runner={runner}", $"--runner-sha256={runnerSha256}", $"--runner-kind={kind}", $"--github={github}", $"--out={Artifact("image")}", $"--cache={Artifact("cache")}",
+                    $"--suite={suite}", $"--mirror={mirror}", $"--kernel={kernel}", $"--toolset={toolset}", $"--extra-packages={extraPackages}", $"--files={files}", $"--hooks={hooks}",
+                    $"--signing-key={signingKey}", $"--signing-certificate={signingCertificate}", $"--source={Source()}"]);
+            Run("image", program, arguments, showLine: line => line.StartsWith("image: "));
+        });
+    });
+
+Task("Verify")
+    .Description("Recompute what stands beside an image from its bytes; --image=FOLDER, --certificate=FILE for a signed one")
+    .IsDependentOn("Tools")
+    .Does(() =>
+    {
+        var folder = System.IO.Path.GetFullPath(Argument("image", Artifact("image")));
+        if (!System.IO.File.Exists(System.IO.Path.Combine(folder, "manifest.json")))
+            throw new CakeException($"'{folder}' has no manifest.json: give the folder of an image with --image=FOLDER, or build one with --target=Image");
+        Run("verify", System.IO.Path.Combine(root, "packer", "verify.sh"), [folder, .. Argument("certificate", "") is { Length: > 0 } c ? new[] { c } : []], show: true);
+    });
+
+Task("Ami")
+    .Description("Write the built image to an AMI with Packer; --region=REGION, --ami-vars=FILE for the variables of packer/mayfly.pkr.hcl")
+    .IsDependentOn("Image")
+    .IsDependentOn("Verify")
+    .Does(() =>
+    {
+        if (runnerArgument.Length == 0)
+            throw new CakeException("an AMI with the stand-in runs no job of GitHub's: give the official runner with --runner=FOLDER|TARBALL");
+        var region = Argument("region", "");
+        if (region.Length == 0)
+            throw new CakeException("which region? give --region=REGION");
+        using var manifest = System.Text.Json.JsonDocument.Parse(System.IO.File.ReadAllBytes(Artifact("image", "manifest.json")));
+        string Of(params string[] path) => path.Aggregate(manifest.RootElement, (at, name) => at.GetProperty(name)).ToString();
+        var variables = Artifact("image", "ami.pkrvars.json");
+        System.IO.File.WriteAllText(variables, System.Text.Json.JsonSerializer.Serialize(new
+        {
+            image = Artifact("image"),
+            region,
+            manifest = new { rootHash = Of("rootHash"), kernel = Of("kernel"), disk = Of("sha256", "disk"), agent = Of("agent", "version"), runner = Of("runner", "version"), signed = bool.Parse(Of("secureBoot", "signed")) },
+        }));
+        // A Packer that does not know "init" is older than the template's newer attributes.
+        Run("packer-init", "packer", ["init", "packer/plugins"]);
+        Run("ami", "packer", ["build", "-only=amazon-ebssurrogate.ami", $"-var-file={variables}", .. Argument("ami-vars", "") is { Length: > 0 } file ? new[] { $"-var-file={file}" } : [], "packer"], show: true);
+    });
