@@ -25,10 +25,11 @@ internal static class Program
 
           (no argument)    serve until stopped
           --check-config   check the configuration and end
+          --help-config    print every setting, as in docs/controller.md
           --version        print the version
           --help           print this
 
-        Settings: appsettings.json or Mayfly__… variables; docs/controller.md lists them.
+        Settings: appsettings.json or Mayfly__… variables.
         """;
 
     private static string? Version => typeof(Program).Assembly.GetName().Version?.ToString(3);
@@ -39,6 +40,9 @@ internal static class Program
         {
             case ["--help"]:
                 Console.WriteLine(Help);
+                return 0;
+            case ["--help-config"]:
+                Console.Write(Settings.ReferenceTable);
                 return 0;
             case ["--version"]:
                 Console.WriteLine(Version);

@@ -2,122 +2,84 @@ using System.Globalization;
 
 namespace Mayfly.Controller;
 
-/// <summary>A setting that is missing or wrong: names the key, the value and the way out.</summary>
-internal sealed class SettingsException(string message) : Exception(message);
-
 /// <summary>
 /// All that an operator sets, read once and checked before anything starts. Keys stand below <c>Mayfly</c> in
 /// appsettings.json, or in the environment as <c>Mayfly__GitHub__AppId</c>. Secrets come as files, never as values.
+/// The one line of a property is all of its setting: key, default, bounds, and the words for the reference, which is the
+/// table in docs/controller.md.
 /// </summary>
-internal sealed record Settings
+internal sealed record Settings(SettingSource Source)
 {
-    /// <summary>GitHub's own App; an Enterprise Server has its API below <c>/api/v3</c>.</summary>
-    public required Uri GitHubApi { get; init; }
+    public long AppId { get; init; } = Source.Number("GitHub:AppId", null, 1, long.MaxValue, "the App's number");
 
-    public required long AppId { get; init; }
+    public string PrivateKeyFile { get; init; } = Source.ExistingFile("GitHub:PrivateKeyFile", "the App's private key, in PEM, as GitHub gave it");
 
-    public required string PrivateKeyFile { get; init; }
+    public string WebhookSecretFile { get; init; } = Source.ExistingFile("GitHub:WebhookSecretFile", "the webhook's secret; an empty one is refused");
 
-    public required string WebhookSecretFile { get; init; }
+    public IReadOnlyList<long> Installations { get; init; } = Source.List<long>("GitHub:Installations", null, "an installation's number", "the installations whose events are taken", IsNumber);
 
-    /// <summary>Installations whose events are taken.</summary>
-    public required IReadOnlyList<long> Installations { get; init; }
+    public IReadOnlyList<string> Repositories { get; init; } = Source.List<string>("GitHub:Repositories", null, "`owner/name` or `owner/*`", "the repositories that are served; `owner/*` is all of an owner's", IsRepository);
 
-    /// <summary><c>owner/name</c>, or <c>owner/*</c> for all of an owner's.</summary>
-    public required IReadOnlyList<string> Repositories { get; init; }
+    public Uri GitHubApi { get; init; } = Followed(Source.Address("GitHub:Api", "https://api.github.com/", "for GitHub Enterprise Server `https://HOST/api/v3`"));
 
-    public required string LaunchTemplate { get; init; }
+    public long RunnerGroup { get; init; } = Source.Number("GitHub:RunnerGroup", 1, 1, long.MaxValue, "id of the runner group that runners join; 1 is GitHub's own *Default*");
 
-    /// <summary>Instance types in order of preference; empty takes the launch template's.</summary>
-    public required IReadOnlyList<string> InstanceTypes { get; init; }
+    public string Label { get; init; } = Source.Text("Label", "mayfly", "a job is served if it bears this label");
 
-    public required string Region { get; init; }
+    public string LaunchTemplate { get; init; } = Source.Text("LaunchTemplate", "mayfly", "name of the launch template; its default version is launched");
+
+    public IReadOnlyList<string> InstanceTypes { get; init; } = Source.List<string>("InstanceTypes", "", "an instance type", "in order of preference; none takes the launch template's own", IsType);
 
     /// <summary>Whether configurations travel by instance tags, the weaker way, instead of SSM parameters.</summary>
-    public required bool ConfigInTags { get; init; }
+    public bool ConfigInTags { get; init; } = Source.Choice("Config", ["ssm", "tags"], "how a configuration reaches its machine: by a SecureString parameter, or by instance tags (weaker, see below)") == "tags";
 
-    public required string Database { get; init; }
+    public string Database { get; init; } = Source.Text("Database", "/var/lib/mayfly/controller.db", "SQLite file; made and migrated at start");
 
-    /// <summary>The label that a job must bear for a machine to be launched.</summary>
-    public required string Label { get; init; }
+    public TimeSpan IdleTimeout { get; init; } = Source.Seconds("IdleTimeout", 300, 1, 86_400, "that a runner may wait for its job");
 
-    public required long RunnerGroup { get; init; }
+    public TimeSpan JobTimeout { get; init; } = Source.Seconds("JobTimeout", 21_600, 1, 432_000, "that a job may run");
 
-    public required TimeSpan IdleTimeout { get; init; }
+    public TimeSpan LookEvery { get; init; } = Source.Seconds("LookEvery", 30, 1, 3600, "between two looks for machines that have ended");
 
-    public required TimeSpan JobTimeout { get; init; }
+    /// <summary>workflow_job events stay far below the default.</summary>
+    public int MaxBody { get; init; } = (int)Source.Number("MaxBody", 1 << 20, 1 << 10, 25_000_000, "bytes of a webhook's body; GitHub's own limit is 25 MB");
 
-    /// <summary>How often machines that ended are looked for.</summary>
-    public required TimeSpan LookEvery { get; init; }
+    /// <summary>Every AWS program's own variable, so that it is set in one place.</summary>
+    public string Region { get; init; } = "";
 
-    /// <summary>Bytes of a webhook's body. GitHub's own limit is 25 MB; workflow_job events stay far below one.</summary>
-    public required int MaxBody { get; init; }
+    /// <summary>Every setting, in the order of the reference.</summary>
+    public static IReadOnlyList<Setting> Reference => Defaults.Source.Asked;
 
-    /// <exception cref="SettingsException">The first setting that is missing or wrong.</exception>
+    /// <summary>Every default; nothing where a setting has none.</summary>
+    public static Settings Defaults => new(new SettingSource(null));
+
+    /// <summary>For whoever asks what can be set: the table in docs/controller.md.</summary>
+    public static string ReferenceTable => $"| key | default | wanted | what |\n|---|---|---|---|\n{string.Concat(Reference.Select(s => s.Row + "\n"))}";
+
+    /// <exception cref="SettingsException">The first setting that is missing, wrong or not known.</exception>
     public static Settings From(IConfiguration configuration)
     {
-        var section = configuration.GetSection("Mayfly");
-        return new Settings
+        var settings = new Settings(new SettingSource(configuration.GetSection("Mayfly")));
+        settings.Source.RefuseOthers();
+        return settings with
         {
-            GitHubApi = Uri.TryCreate(Text("GitHub:Api", "https://api.github.com/"), UriKind.Absolute, out var api) && api.Scheme is "https" or "http"
-                ? new Uri(api.AbsoluteUri.TrimEnd('/') + "/") // without it, a path such as /api/v3 would be replaced instead of followed
-                : throw Wrong("GitHub:Api", section["GitHub:Api"], "an http or https address"),
-            AppId = Number("GitHub:AppId", null, 1, long.MaxValue),
-            PrivateKeyFile = ExistingFile("GitHub:PrivateKeyFile"),
-            WebhookSecretFile = ExistingFile("GitHub:WebhookSecretFile"),
-            Installations = [.. List("GitHub:Installations").Select(text => long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var id)
-                ? id
-                : throw Wrong("GitHub:Installations", text, "an installation's number"))],
-            Repositories = [.. List("GitHub:Repositories").Select(text => text.Split('/') is [{ Length: > 0 }, { Length: > 0 }]
-                ? text
-                : throw Wrong("GitHub:Repositories", text, "owner/name or owner/*"))],
-            RunnerGroup = Number("GitHub:RunnerGroup", 1, 1, long.MaxValue),
-            Label = Text("Label", "mayfly"),
-            LaunchTemplate = Text("LaunchTemplate", "mayfly"),
-            InstanceTypes = section["InstanceTypes"] is { Length: > 0 } ? List("InstanceTypes") : [],
             Region = Environment.GetEnvironmentVariable("AWS_REGION") is { Length: > 0 } region
                 ? region
                 : throw new SettingsException("AWS_REGION is not set; set it to the region that the launch template is in"),
-            ConfigInTags = Text("Config", "ssm") switch
-            {
-                "ssm" => false,
-                "tags" => true,
-                var other => throw Wrong("Config", other, "ssm or tags"),
-            },
-            Database = Text("Database", "/var/lib/mayfly/controller.db"),
-            IdleTimeout = TimeSpan.FromSeconds(Number("IdleTimeout", 300, 1, 86_400)),
-            JobTimeout = TimeSpan.FromSeconds(Number("JobTimeout", 21_600, 1, 432_000)),
-            LookEvery = TimeSpan.FromSeconds(Number("LookEvery", 30, 1, 3600)),
-            MaxBody = (int)Number("MaxBody", 1 << 20, 1 << 10, 25_000_000),
         };
-
-        string Text(string key, string? byDefault) => section[key] is { Length: > 0 } value
-            ? value
-            : byDefault ?? throw new SettingsException($"Mayfly:{key} is not set; see docs/controller.md");
-
-        long Number(string key, long? byDefault, long least, long most)
-        {
-            var text = Text(key, byDefault?.ToString(CultureInfo.InvariantCulture));
-            return long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value >= least && value <= most
-                ? value
-                : throw Wrong(key, text, $"a whole number from {least} to {most}");
-        }
-
-        string ExistingFile(string key)
-        {
-            var path = Text(key, null);
-            return File.Exists(path) ? path : throw Wrong(key, path, "a file that exists and can be read");
-        }
-
-        IReadOnlyList<string> List(string key) =>
-            Text(key, null).Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries) is { Length: > 0 } items
-                ? items
-                : throw Wrong(key, section[key], "a list separated by commas");
-
-        static SettingsException Wrong(string key, string? value, string wanted) => new($"Mayfly:{key}='{value}': {wanted} is wanted; see docs/controller.md");
     }
 
     public bool Lists(string repository) => Repositories.Any(listed =>
         string.Equals(listed, repository, StringComparison.OrdinalIgnoreCase)
         || (listed.EndsWith("/*", StringComparison.Ordinal) && repository.StartsWith(listed[..^1], StringComparison.OrdinalIgnoreCase)));
+
+    /// <summary>Without its last slash, a path such as /api/v3 would be replaced instead of followed.</summary>
+    private static Uri Followed(Uri address) => new(address.AbsoluteUri.TrimEnd('/') + "/");
+
+    private static bool IsNumber(string text, out long value) => long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out value);
+
+    private static bool IsRepository(string text, out string value) => (value = text).Split('/') is [{ Length: > 0 }, { Length: > 0 }];
+
+    /// <summary>EC2 knows which there are; what is wrong is seen at the first launch.</summary>
+    private static bool IsType(string text, out string value) => (value = text).Length > 0;
 }

@@ -7,6 +7,7 @@ public sealed class ProgramTests
 {
     [Theory]
     [InlineData("--help", 0, "--check-config")]
+    [InlineData("--help-config", 0, "| `GitHub:AppId` | must be set |")]
     [InlineData("--version", 0, "0.1.0")]
     [InlineData("--chek-config", 64, "--check-config")]
     [InlineData("--check-config", 78, "Mayfly:GitHub:AppId is not set; see docs/controller.md")]

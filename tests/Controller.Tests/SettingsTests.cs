@@ -60,6 +60,14 @@ public sealed class SettingsTests : IDisposable
         Assert.Contains("docs/controller.md", message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void A_setting_that_there_is_not_is_named_without_its_value()
+    {
+        var message = Assert.Throws<SettingsException>(() => From(("GitHub:WebhookSecret", "a secret"))).Message;
+        Assert.Contains("Mayfly:GitHub:WebhookSecret is not a setting", message, StringComparison.Ordinal);
+        Assert.DoesNotContain("a secret", message, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("octo-org/octo-repo", true)]
     [InlineData("Octo-Org/Octo-Repo", true)]

@@ -10,11 +10,9 @@ internal static class Some
 {
     public static readonly byte[] Secret = Encoding.UTF8.GetBytes("a secret of the webhook");
 
-    public static Settings Settings(int maxBody = 1 << 20) => new()
+    public static Settings Settings(int maxBody = 1 << 20) => Controller.Settings.Defaults with
     {
-        GitHubApi = new Uri("http://127.0.0.1/"), AppId = 1_234_567, PrivateKeyFile = "", WebhookSecretFile = "", Installations = [87_654_321],
-        Repositories = ["octo-org/octo-repo", "other-org/*"], LaunchTemplate = "mayfly", InstanceTypes = [], ConfigInTags = false, Region = "eu-central-1", Database = "", Label = "mayfly",
-        RunnerGroup = 1, IdleTimeout = TimeSpan.FromMinutes(5), JobTimeout = TimeSpan.FromHours(6), LookEvery = TimeSpan.FromSeconds(30), MaxBody = maxBody,
+        GitHubApi = new Uri("http://127.0.0.1/"), AppId = 1_234_567, Installations = [87_654_321], Repositories = ["octo-org/octo-repo", "other-org/*"], Region = "eu-central-1", MaxBody = maxBody,
     };
 
     public static WorkflowJob Job(JobAction action = JobAction.Queued, params string[] labels) =>
