@@ -13,7 +13,7 @@ var logs = System.IO.Path.Combine(artifacts, "logs");
 string Artifact(params string[] path) => System.IO.Path.Combine([artifacts, .. path]);
 
 // Debian packages that the build, the virtual machine and the tests call, by a file that has to be there: what packs the
-// image, what boots it, what links natively, and the controller's database.
+// image, what boots it, what links natively, and the controller's two databases.
 var tools = new (string Package, string Proof)[]
 {
     ("mmdebstrap", "/usr/bin/mmdebstrap"), ("squashfs-tools", "/usr/bin/mksquashfs"), ("cryptsetup-bin", "/usr/sbin/veritysetup"),
@@ -22,6 +22,7 @@ var tools = new (string Package, string Proof)[]
     ("packer", "/usr/bin/packer"), ("osslsigncode", "/usr/bin/osslsigncode"), ("efitools", "/usr/bin/hash-to-efi-sig-list"), ("swtpm", "/usr/bin/swtpm"),
     ("jq", "/usr/bin/jq"), ("openssl", "/usr/bin/openssl"), ("qemu-system-x86", "/usr/bin/qemu-system-x86_64"), ("ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd"),
     ("iproute2", "/usr/bin/ip"), ("systemd-container", "/usr/bin/systemd-nspawn"), ("clang", "/usr/bin/clang"), ("zlib1g-dev", "/usr/include/zlib.h"), ("libsqlite3-0", "/usr/lib/*-linux-gnu/libsqlite3.so.0"),
+    ("postgresql", "/usr/lib/postgresql/*/bin/initdb"),
 };
 
 // Plain lines: Cake's own logging writes colour codes into files too.

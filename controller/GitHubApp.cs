@@ -43,28 +43,28 @@ internal sealed class GitHubApp(HttpClient http, Settings settings, RSA key, Tim
 
     /// <summary>Registers a just-in-time runner for one job.</summary>
     /// <exception cref="GitHubException">409: the name is in use.</exception>
-    public async Task<RegisteredRunner> RegisterAsync(WorkflowJob job, string name, CancellationToken cancel)
+    public async Task<RegisteredRunner> RegisterAsync(Repo repo, string name, IReadOnlyList<string> labels, CancellationToken cancel)
     {
-        var answer = await CallAsync(job.Installation, HttpMethod.Post, $"repos/{job.Repository}/actions/runners/generate-jitconfig",
-            new JitRequest(name, settings.RunnerGroup, job.Labels, "_work"), GitHubJson.Default.JitRequest, GitHubJson.Default.JitAnswer, cancel);
+        var answer = await CallAsync(repo.Installation, HttpMethod.Post, $"repos/{repo.FullName}/actions/runners/generate-jitconfig",
+            new JitRequest(name, settings.RunnerGroup, labels, "_work"), GitHubJson.Default.JitRequest, GitHubJson.Default.JitAnswer, cancel);
         try
         {
             return new RegisteredRunner(answer!.Runner.Id, RunnerFiles.ParseJitConfig(answer.EncodedJitConfig));
         }
         catch (EnvelopeException)
         {
-            await DeleteRunnerAsync(job, answer!.Runner.Id, cancel);
+            await DeleteRunnerAsync(repo, answer!.Runner.Id, cancel);
             throw;
         }
     }
 
     /// <summary>Removes a runner; one that is gone is no error.</summary>
     /// <returns>False if it runs a job: GitHub keeps it then.</returns>
-    public async Task<bool> DeleteRunnerAsync(WorkflowJob job, long runnerId, CancellationToken cancel)
+    public async Task<bool> DeleteRunnerAsync(Repo repo, long runnerId, CancellationToken cancel)
     {
         try
         {
-            await CallAsync(job.Installation, HttpMethod.Delete, string.Create(CultureInfo.InvariantCulture, $"repos/{job.Repository}/actions/runners/{runnerId}"),
+            await CallAsync(repo.Installation, HttpMethod.Delete, string.Create(CultureInfo.InvariantCulture, $"repos/{repo.FullName}/actions/runners/{runnerId}"),
                 null, GitHubJson.Default.JitRequest, GitHubJson.Default.JitAnswer, cancel);
         }
         catch (GitHubException e) when (e.Status == HttpStatusCode.NotFound)
@@ -79,11 +79,11 @@ internal sealed class GitHubApp(HttpClient http, Settings settings, RSA key, Tim
     }
 
     /// <summary>Whether the job still waits for a runner; one that GitHub no longer knows does not.</summary>
-    public async Task<bool> IsQueuedAsync(WorkflowJob job, CancellationToken cancel)
+    public async Task<bool> IsQueuedAsync(Repo repo, long job, CancellationToken cancel)
     {
         try
         {
-            var answer = await CallAsync(job.Installation, HttpMethod.Get, string.Create(CultureInfo.InvariantCulture, $"repos/{job.Repository}/actions/jobs/{job.Id}"),
+            var answer = await CallAsync(repo.Installation, HttpMethod.Get, string.Create(CultureInfo.InvariantCulture, $"repos/{repo.FullName}/actions/jobs/{job}"),
                 null, GitHubJson.Default.JitRequest, GitHubJson.Default.JobAnswer, cancel);
             return answer?.Status is not ("in_progress" or "completed");
         }
@@ -94,9 +94,9 @@ internal sealed class GitHubApp(HttpClient http, Settings settings, RSA key, Tim
     }
 
     /// <summary>The id of the runner of that name, or null.</summary>
-    public async Task<long?> FindRunnerAsync(WorkflowJob job, string name, CancellationToken cancel)
+    public async Task<long?> FindRunnerAsync(Repo repo, string name, CancellationToken cancel)
     {
-        var answer = await CallAsync(job.Installation, HttpMethod.Get, $"repos/{job.Repository}/actions/runners?name={Uri.EscapeDataString(name)}",
+        var answer = await CallAsync(repo.Installation, HttpMethod.Get, $"repos/{repo.FullName}/actions/runners?name={Uri.EscapeDataString(name)}",
             null, GitHubJson.Default.JitRequest, GitHubJson.Default.RunnerList, cancel);
         return answer?.Runners.FirstOrDefault(r => r.Name == name)?.Id;
     }

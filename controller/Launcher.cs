@@ -8,6 +8,9 @@ namespace Mayfly.Controller;
 /// <summary>A launch that cannot succeed by being tried again; the reason is for people.</summary>
 internal sealed class LaunchRefusedException(string reason, Exception? inner = null) : Exception(reason, inner);
 
+/// <summary>The job no longer waits for a runner.</summary>
+internal sealed class JobGoneException() : Exception("the job no longer waits for a runner");
+
 /// <summary>The account and partition that instances live in, for their ARNs.</summary>
 internal sealed record AwsAccount(string Partition, string Id, string Region)
 {
@@ -20,7 +23,7 @@ internal sealed record AwsAccount(string Partition, string Id, string Region)
 /// it finds what it made before: the instance by its client token, the runner by its name, the parameter by the instance,
 /// and in the store whether the machine may have been given its configuration, for then a job may run on it.
 /// </summary>
-internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, AwsAccount account, Settings settings, Store store)
+internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, AwsAccount account, Settings settings, Launches launches, TimeProvider time)
 {
     /// <summary>Undoing has its own end: it also happens while the controller is asked to stop.</summary>
     private static readonly TimeSpan UndoLimit = TimeSpan.FromSeconds(20);
@@ -30,19 +33,25 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
 
     private static readonly TimeSpan TagPause = TimeSpan.FromSeconds(1);
 
-    /// <param name="before">What the store knows of this launch.</param>
+    /// <param name="launch">As it was claimed.</param>
     /// <returns>The instance's id.</returns>
     /// <exception cref="LaunchRefusedException">It would fail every time.</exception>
-    public async Task<string> LaunchAsync(WorkflowJob job, Decision.Launch launch, LaunchRecord before, CancellationToken cancel)
+    /// <exception cref="JobGoneException">The job needs no machine any more.</exception>
+    public async Task<string> LaunchAsync(LaunchRecord launch, CancellationToken cancel)
     {
-        if (before.InstanceId is { } earlier && await SettleAsync(job, before.State, earlier, cancel))
-            return earlier;
-        var spent = store.Find(job.Repository, job.Key)!.Spent;
-        if (spent > 0 && !await github.IsQueuedAsync(job, cancel))
-            throw new LaunchRefusedException("the job no longer waits for a runner");
+        var spent = launch.Spent;
+        if (launch.InstanceId is { } earlier)
+        {
+            if (await SettleAsync(launch, earlier, cancel) is not { } undone)
+                return earlier;
+            spent = undone;
+        }
 
-        var registering = RegisterAsync(job, cancel);
-        var starting = StartAsync(job, launch, spent, cancel);
+        if ((spent > 0 || launch.Machine > 1) && !await github.IsQueuedAsync(launch.Repo, launch.JobId, cancel))
+            throw new JobGoneException();
+
+        var registering = RegisterAsync(launch, cancel);
+        var starting = StartAsync(launch, spent, cancel);
         try
         {
             await Task.WhenAll(registering, starting);
@@ -51,14 +60,14 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
             // Whether it fits its parameter can only be seen once GitHub has answered; to wait for that before EC2 is asked
             // would cost every job the difference. The machine has taken no configuration yet and is undone below.
             var envelope = Envelope.Pack(runner.Files);
-            store.Storing(job.Repository, job.Key, instance);
+            await launches.StoringAsync(launch.Id, instance);
             await StoreAsync(instance, envelope, cancel);
             return instance;
         }
         catch (Exception e)
         {
             (await OutcomeAsync(registering))?.Dispose();
-            if (!await UndoAsync(job, await OutcomeAsync(starting)))
+            if (await UndoAsync(launch, await OutcomeAsync(starting)) is null)
                 return await starting; // the parameter was stored although its answer was lost, and the job runs
             throw e switch
             {
@@ -71,41 +80,41 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
     }
 
     /// <summary>An earlier try came as far as a machine.</summary>
-    /// <returns>True if that machine has its configuration, or had it; false if it is gone.</returns>
-    private async Task<bool> SettleAsync(WorkflowJob job, LaunchState state, string instance, CancellationToken cancel)
+    /// <returns>Null if that machine has its configuration, or had it; how many client tokens are spent if it is gone.</returns>
+    private async Task<int?> SettleAsync(LaunchRecord launch, string instance, CancellationToken cancel)
     {
         // Without a configuration at its source, either the agent has taken it or it was never stored. A job that waits no longer was taken
         // by the machine, as far as anyone can tell; one that waits is given a new machine, for this runner is deleted first.
-        if (state == LaunchState.Storing && (await IsStoredAsync(instance, cancel) || !await github.IsQueuedAsync(job, cancel)))
-            return true;
-        return !await UndoAsync(job, instance);
+        if (launch.State == LaunchState.Storing && (await IsStoredAsync(instance, cancel) || !await github.IsQueuedAsync(launch.Repo, launch.JobId, cancel)))
+            return null;
+        return await UndoAsync(launch, instance);
     }
 
     /// <summary>A runner of the same name is what an earlier try left behind: its configuration is lost, so it is replaced.</summary>
-    private async Task<RegisteredRunner> RegisterAsync(WorkflowJob job, CancellationToken cancel)
+    private async Task<RegisteredRunner> RegisterAsync(LaunchRecord launch, CancellationToken cancel)
     {
         try
         {
-            return await github.RegisterAsync(job, job.RunnerToBe, cancel);
+            return await github.RegisterAsync(launch.Repo, launch.Runner, launch.Labels, cancel);
         }
         catch (GitHubException e) when (e.Status == HttpStatusCode.Conflict)
         {
-            if (await github.FindRunnerAsync(job, job.RunnerToBe, cancel) is { } stale)
-                await github.DeleteRunnerAsync(job, stale, cancel);
-            return await github.RegisterAsync(job, job.RunnerToBe, cancel);
+            if (await github.FindRunnerAsync(launch.Repo, launch.Runner, cancel) is { } stale)
+                await github.DeleteRunnerAsync(launch.Repo, stale, cancel);
+            return await github.RegisterAsync(launch.Repo, launch.Runner, launch.Labels, cancel);
         }
     }
 
-    private async Task<string> StartAsync(WorkflowJob job, Decision.Launch launch, int spent, CancellationToken cancel)
+    private async Task<string> StartAsync(LaunchRecord launch, int spent, CancellationToken cancel)
     {
         FleetResponse fleet;
         try
         {
             fleet = await ec2.CreateInstantFleetAsync(new FleetRequest(
-                settings.LaunchTemplate, string.Create(CultureInfo.InvariantCulture, $"mayfly-{job.Key}-{spent}"), settings.InstanceTypes, launch.Spot,
+                settings.LaunchTemplate, string.Create(CultureInfo.InvariantCulture, $"mayfly-{launch.Id.Key}-{spent}"), settings.InstanceTypes, launch.Order.Spot,
                 new Dictionary<string, string>
                 {
-                    [Tags.Launch] = LaunchTag(job),
+                    [Tags.Launch] = LaunchTag(launch.Id),
                     [Tags.Config] = settings.ConfigInTags ? "tags" : "ssm",
                     [Tags.IdleTimeout] = settings.IdleTimeout.TotalSeconds.ToString(CultureInfo.InvariantCulture),
                     [Tags.JobTimeout] = settings.JobTimeout.TotalSeconds.ToString(CultureInfo.InvariantCulture),
@@ -114,14 +123,14 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
         catch (AwsException e) when (e.Code is "IdempotentInstanceTerminated" or "IdempotentParameterMismatch")
         {
             // The token's machine has ended, or was asked for under other settings: the next try is another request.
-            await EndEarlierAsync(job, cancel);
-            store.Undone(job.Repository, job.Key);
+            await EndEarlierAsync(launch.Id, cancel);
+            await launches.UndoneAsync(launch.Id);
             throw;
         }
 
         if (fleet.Instances is [var instance, ..])
             return instance.InstanceId;
-        store.Undone(job.Repository, job.Key); // the same token would be answered the same
+        await launches.UndoneAsync(launch.Id); // the same token would be answered the same
         var errors = string.Join("; ", fleet.Errors.Select(e => $"{e.InstanceType} {e.AvailabilityZone}: {e.Code}: {e.Message}"));
         throw fleet.Errors.All(e => IsFinal(e.Code)) && fleet.Errors.Count > 0
             ? new LaunchRefusedException($"EC2 launched nothing: {errors}")
@@ -129,11 +138,11 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
     }
 
     /// <summary>Ends what bears this launch's tag: machines without a configuration.</summary>
-    private async Task EndEarlierAsync(WorkflowJob job, CancellationToken cancel)
+    private async Task EndEarlierAsync(LaunchId launch, CancellationToken cancel)
     {
         foreach (var machine in await ec2.DescribeTaggedAsync(Tags.Launch, cancel))
         {
-            if (machine.Tags.GetValueOrDefault(Tags.Launch) == LaunchTag(job) && machine.State is "pending" or "running")
+            if (machine.Tags.GetValueOrDefault(Tags.Launch) == LaunchTag(launch) && machine.State is "pending" or "running")
                 await ec2.TerminateAsync(machine.InstanceId, cancel);
         }
     }
@@ -169,7 +178,7 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
             }
             catch (AwsException e) when (e.Code == "InvalidInstanceID.NotFound" && attempt < TagTries)
             {
-                await Task.Delay(TagPause, TimeProvider.System, cancel);
+                await Task.Delay(TagPause, time, cancel);
             }
         }
     }
@@ -179,22 +188,21 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
         : await ssm.ExistsAsync(ConfigParameter.NameFor(instance), cancel);
 
     /// <summary>Takes back what was made. The runner goes first: once it is gone, no job can begin on the machine.</summary>
-    /// <returns>False if a job runs on the machine already: then nothing was taken back.</returns>
-    private async Task<bool> UndoAsync(WorkflowJob job, string? instance)
+    /// <returns>Null if a job runs on the machine already: then nothing was taken back. Else how many client tokens are spent.</returns>
+    private async Task<int?> UndoAsync(LaunchRecord launch, string? instance)
     {
-        using var limit = new CancellationTokenSource(UndoLimit);
+        using var limit = new CancellationTokenSource(UndoLimit, time);
         if (instance is not null)
-            store.Undoing(job.Repository, job.Key, instance);
-        if (await github.FindRunnerAsync(job, job.RunnerToBe, limit.Token) is { } runner && !await github.DeleteRunnerAsync(job, runner, limit.Token))
-            return false;
+            await launches.UndoingAsync(launch.Id, instance);
+        if (await github.FindRunnerAsync(launch.Repo, launch.Runner, limit.Token) is { } runner && !await github.DeleteRunnerAsync(launch.Repo, runner, limit.Token))
+            return null;
         if (instance is null)
-            return true;
+            return launch.Spent;
         await IgnoreAsync(() => ec2.TerminateAsync(instance, limit.Token), "InvalidInstanceID.NotFound");
         if (settings.ConfigInTags) // EC2 shows a terminated instance's tags for an hour
             await IgnoreAsync(() => ec2.DeleteTagsAsync(instance, ConfigTags.Keys, limit.Token), "InvalidInstanceID.NotFound");
         await IgnoreAsync(() => ssm.DeleteAsync(ConfigParameter.NameFor(instance), limit.Token), "ParameterNotFound");
-        store.Undone(job.Repository, job.Key);
-        return true;
+        return await launches.UndoneAsync(launch.Id);
     }
 
     private static async Task<T?> OutcomeAsync<T>(Task<T> task)
@@ -223,5 +231,5 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
         || code.StartsWith("InvalidLaunchTemplate", StringComparison.Ordinal) || code.StartsWith("InvalidAMI", StringComparison.Ordinal);
 
     /// <summary>A tag's value holds at most 256 characters.</summary>
-    private static string LaunchTag(WorkflowJob job) => $"{job.Repository}:{job.Key}" is { Length: > 256 } text ? text[..256] : $"{job.Repository}:{job.Key}";
+    private static string LaunchTag(LaunchId id) => $"{id}" is { Length: > 256 } text ? text[..256] : $"{id}";
 }

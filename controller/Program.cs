@@ -63,12 +63,12 @@ internal static class Program
                 return 0;
             }
 
-            using var store = new Store(settings.Database, TimeProvider.System);
+            await using var store = await Store.OpenAsync(settings.Database, TimeProvider.System);
             await using var app = await BuildAsync(builder, settings, secrets, store);
             await app.RunAsync();
             return 0;
         }
-        catch (Exception e) when (e is SettingsException or Sqlite.SqliteException)
+        catch (Exception e) when (e is SettingsException or Database.StoreException)
         {
             await Console.Error.WriteLineAsync($"mayfly-controller: {e.Message}");
             return ConfigurationError;
@@ -103,27 +103,28 @@ internal static class Program
         var ec2 = new Ec2Client(AwsConnection.To("ec2", settings.Region, KeysAsync, CallLimit, TimeProvider.System));
         var ssm = new SsmClient(AwsConnection.To("ssm", settings.Region, KeysAsync, CallLimit, TimeProvider.System));
         var github = new GitHubApp(new HttpClient { BaseAddress = settings.GitHubApi, Timeout = CallLimit }, settings, secrets.Key, TimeProvider.System);
-        var launcher = new Launcher(github, ec2, ssm, await FindAccountAsync(settings), settings, store);
-        var inbox = new Inbox();
+        var launcher = new Launcher(github, ec2, ssm, await FindAccountAsync(settings), settings, store.Launches, TimeProvider.System);
+        var inbox = new InboxWake(TimeProvider.System);
 
-        builder.Services.AddSingleton(TimeProvider.System).AddSingleton(settings).AddSingleton(store).AddSingleton(inbox).AddSingleton(ec2).AddSingleton(launcher);
-        builder.Services.AddHostedService<Worker>().AddHostedService<Watcher>();
+        builder.Services.AddSingleton(TimeProvider.System).AddSingleton(settings).AddSingleton(store).AddSingleton(inbox).AddSingleton<QueueWake>().AddSingleton<Heart>().AddSingleton(ec2).AddSingleton(launcher);
+        // The first to start is the last to stop.
+        builder.Services.AddHostedService(services => services.GetRequiredService<Heart>()).AddHostedService<Intake>().AddHostedService<Scheduler>().AddHostedService<Watcher>();
         var app = builder.Build();
-        app.MapPost("/webhook", new Webhook(store, inbox, settings, secrets.Webhook, app.Services.GetRequiredService<ILogger<Webhook>>()).HandleAsync);
-        app.MapGet("/healthz", () => Health(store));
+        app.MapPost("/webhook", new Webhook(store.Deliveries, inbox, settings, secrets.Webhook, app.Services.GetRequiredService<ILogger<Webhook>>()).HandleAsync);
+        app.MapGet("/healthz", () => HealthAsync(store));
         app.Logger.LogInformation("mayfly-controller {Version}: {Repositories}, label {Label}, launch template {Template} in {Region}, database {Database}",
             Version, string.Join(", ", settings.Repositories), settings.Label, settings.LaunchTemplate, settings.Region, settings.Database);
         return app;
     }
 
-    private static IResult Health(Store store)
+    private static async Task<IResult> HealthAsync(Store store)
     {
         try
         {
-            store.CheckWritable();
+            await store.CheckWritableAsync();
             return Results.Text("alive\n");
         }
-        catch (Sqlite.SqliteException e)
+        catch (Database.StoreException e)
         {
             return Results.Text($"the store cannot be written: {e.Message}\n", statusCode: StatusCodes.Status503ServiceUnavailable);
         }

@@ -33,7 +33,7 @@ internal sealed record Settings(SettingSource Source)
     /// <summary>Whether configurations travel by instance tags, the weaker way, instead of SSM parameters.</summary>
     public bool ConfigInTags { get; init; } = Source.Choice("Config", ["ssm", "tags"], "how a configuration reaches its machine: by a SecureString parameter, or by instance tags (weaker, see below)") == "tags";
 
-    public string Database { get; init; } = Source.Text("Database", "/var/lib/mayfly/controller.db", "SQLite file; made and migrated at start");
+    public string Database { get; init; } = Source.Text("Database", "/var/lib/mayfly/controller.db", "SQLite file, or PostgreSQL's connection string (`Host=...;Database=...;Username=...;Passfile=...`) where several controllers share one; made and migrated at start");
 
     public TimeSpan IdleTimeout { get; init; } = Source.Seconds("IdleTimeout", 300, 1, 86_400, "that a runner may wait for its job");
 

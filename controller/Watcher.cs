@@ -6,7 +6,7 @@ namespace Mayfly.Controller;
 
 /// <summary>Looks for machines that have ended and reads their last words from the serial console: the agent never talks
 /// to the controller.</summary>
-internal sealed partial class Watcher(Store store, Ec2Client ec2, Settings settings, TimeProvider time, ILogger<Watcher> log) : BackgroundService
+internal sealed partial class Watcher(Store store, Heart heart, Ec2Client ec2, Settings settings, TimeProvider time, ILogger<Watcher> log) : BackgroundService
 {
     /// <summary>Machines that were seen terminated, since when: their consoles may come later.</summary>
     private readonly Dictionary<string, DateTimeOffset> _gone = [];
@@ -18,7 +18,8 @@ internal sealed partial class Watcher(Store store, Ec2Client ec2, Settings setti
         {
             try
             {
-                await LookAsync(stoppingToken);
+                if (heart.Leads)
+                    await LookAsync(stoppingToken);
             }
             catch (Exception e) when (!stoppingToken.IsCancellationRequested)
             {
@@ -29,7 +30,7 @@ internal sealed partial class Watcher(Store store, Ec2Client ec2, Settings setti
 
     private async Task LookAsync(CancellationToken cancel)
     {
-        var alive = store.Alive();
+        var alive = await store.Launches.AliveAsync();
         if (alive.Count == 0)
             return;
         var machines = (await ec2.DescribeTaggedAsync(Tags.Launch, cancel)).ToDictionary(m => m.InstanceId);
@@ -52,9 +53,9 @@ internal sealed partial class Watcher(Store store, Ec2Client ec2, Settings setti
             _gone[launch.InstanceId!] = since;
             if (Epitaph.Of(console, machine?.StateReason, time.GetUtcNow() - since) is not { } epitaph)
                 continue;
-            store.Ended(launch.Repository, launch.Key, epitaph.Words, JsonSerializer.Serialize(epitaph.Events, TimelineJson.Default.IReadOnlyListConsoleEvent));
+            await store.Launches.EndedAsync(launch.Id, epitaph.Words, JsonSerializer.Serialize(epitaph.Events, TimelineJson.Default.IReadOnlyListConsoleEvent));
             _gone.Remove(launch.InstanceId!);
-            LogEnded(launch.InstanceId!, launch.Repository, launch.Key, epitaph.Words);
+            LogEnded(launch.InstanceId!, launch.Id.Repository, launch.Id.Key, epitaph.Words);
         }
     }
 

@@ -1,10 +1,10 @@
 using System.Diagnostics.Metrics;
-using Mayfly.Controller.Sqlite;
+using Mayfly.Controller.Database;
 
 namespace Mayfly.Controller;
 
 /// <summary>POST /webhook: verify, store, answer. Nothing is answered with 202 that is not on the disk.</summary>
-internal sealed partial class Webhook(Store store, Inbox inbox, Settings settings, byte[] secret, ILogger<Webhook> log)
+internal sealed partial class Webhook(Deliveries deliveries, InboxWake inbox, Settings settings, byte[] secret, ILogger<Webhook> log)
 {
     private static readonly Meter Meter = new("Mayfly.Controller");
     private static readonly Counter<long> Answered = Meter.CreateCounter<long>("mayfly.webhook.answers", description: "Webhook deliveries by what became of them");
@@ -27,9 +27,9 @@ internal sealed partial class Webhook(Store store, Inbox inbox, Settings setting
         bool isNew;
         try
         {
-            isNew = store.Accept(delivery);
+            isNew = await deliveries.AcceptAsync(delivery);
         }
-        catch (SqliteException e)
+        catch (StoreException e)
         {
             LogNotStored(delivery.Id, e.Message);
             await AnswerAsync(context, new Refusal(503, "not-stored", "the delivery could not be stored; send it again"));
@@ -37,7 +37,7 @@ internal sealed partial class Webhook(Store store, Inbox inbox, Settings setting
         }
 
         if (isNew)
-            inbox.Add(delivery.Id);
+            inbox.Set();
         await AnswerAsync(context, new Refusal(202, isNew ? "accepted" : "known", isNew ? "stored" : "stored before"));
     }
 

@@ -18,12 +18,6 @@ internal sealed record WorkflowJob(
     JobAction Action, long Installation, string Repository, long Id, long RunId, long Attempt, string Name,
     IReadOnlyList<string> Labels, string? RunnerName, string? Conclusion)
 {
-    /// <summary>Names the launch everywhere: in the store, the runner's name, the client token and the instance's tag.</summary>
-    public string Key => $"{Id}-{Attempt}";
-
-    /// <summary>The name of the runner that is registered for this job; another may take the job all the same.</summary>
-    public string RunnerToBe => $"mayfly-{Key}";
-
     /// <exception cref="InvalidDataException">A field is missing: names it.</exception>
     public static WorkflowJob Parse(byte[] body)
     {

@@ -1,10 +1,11 @@
 using System.Runtime.InteropServices;
 using System.Text;
+using Mayfly.Controller.Database;
 
 namespace Mayfly.Controller.Sqlite;
 
 /// <summary>A prepared statement with its values bound; at most one row is current.</summary>
-internal sealed class Statement : IDisposable
+internal sealed class Statement : IRow, IDisposable
 {
     private const int Row = 100;
     private const int Done = 101;
@@ -34,6 +35,8 @@ internal sealed class Statement : IDisposable
     public string? TextOrNull(int column) => Native.sqlite3_column_type(_handle, column) == NullType ? null : Text(column);
 
     public long Integer(int column) => Native.sqlite3_column_int64(_handle, column);
+
+    public long? IntegerOrNull(int column) => Native.sqlite3_column_type(_handle, column) == NullType ? null : Integer(column);
 
     public byte[] Bytes(int column)
     {

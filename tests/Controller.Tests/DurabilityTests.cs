@@ -17,7 +17,7 @@ public sealed class DurabilityTests
         var (job, status) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
         Assert.Equal(202, status);
         await killed;
-        Assert.Single(world.Stored(s => s.OpenDeliveries()));
+        Assert.Single(await world.StoredAsync(s => s.Deliveries.OpenAsync()));
         world.Lab.GitHub.Disturb = null;
         await world.StartControllerAsync();
         await world.AssertLaunchedOnceAsync(job);

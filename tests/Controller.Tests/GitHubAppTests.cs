@@ -8,9 +8,11 @@ namespace Mayfly.Controller.Tests;
 /// <summary>The App's calls, against the lab's GitHub.</summary>
 public sealed class GitHubAppTests : IAsyncLifetime
 {
+    private static readonly string[] Labels = ["mayfly", "spot=true"];
+
     private readonly ManualTime _time = new(new DateTimeOffset(2026, 11, 21, 12, 0, 0, TimeSpan.Zero));
     private readonly List<string> _calls = [];
-    private readonly WorkflowJob _job = Some.Job(JobAction.Queued, "mayfly", "spot=true");
+    private readonly Repo _repo = new(87_654_321, "octo-org/octo-repo");
     private Lab.Lab _lab = null!;
     private GitHubApp _app = null!;
 
@@ -34,64 +36,64 @@ public sealed class GitHubAppTests : IAsyncLifetime
     [Fact]
     public async Task An_installation_token_is_kept_until_five_minutes_before_it_expires()
     {
-        await _app.FindRunnerAsync(_job, "x", Cancel);
+        await _app.FindRunnerAsync(_repo, "x", Cancel);
         _time.Move(TimeSpan.FromMinutes(54));
-        await _app.FindRunnerAsync(_job, "x", Cancel);
+        await _app.FindRunnerAsync(_repo, "x", Cancel);
         Assert.Equal(1, TokensAsked);
         _time.Move(TimeSpan.FromMinutes(1));
-        await _app.FindRunnerAsync(_job, "x", Cancel);
+        await _app.FindRunnerAsync(_repo, "x", Cancel);
         Assert.Equal(2, TokensAsked);
     }
 
     [Fact]
     public async Task Many_calls_at_once_ask_for_one_token()
     {
-        await Task.WhenAll(Enumerable.Range(0, 20).Select(_ => _app.FindRunnerAsync(_job, "x", Cancel)));
+        await Task.WhenAll(Enumerable.Range(0, 20).Select(_ => _app.FindRunnerAsync(_repo, "x", Cancel)));
         Assert.Equal(1, TokensAsked);
     }
 
     [Fact]
     public async Task A_token_that_was_revoked_is_not_used_again()
     {
-        await _app.FindRunnerAsync(_job, "x", Cancel);
+        await _app.FindRunnerAsync(_repo, "x", Cancel);
         _lab.GitHub.Disturb = (_, path) => Fail(path.EndsWith("/runners", StringComparison.Ordinal), 401, "Bad credentials");
-        Assert.Equal(HttpStatusCode.Unauthorized, (await Assert.ThrowsAsync<GitHubException>(() => _app.FindRunnerAsync(_job, "x", Cancel))).Status);
+        Assert.Equal(HttpStatusCode.Unauthorized, (await Assert.ThrowsAsync<GitHubException>(() => _app.FindRunnerAsync(_repo, "x", Cancel))).Status);
         _calls.Clear();
         _lab.GitHub.Disturb = (method, path) => _calls.Add($"{method} {path}");
-        await _app.FindRunnerAsync(_job, "x", Cancel);
+        await _app.FindRunnerAsync(_repo, "x", Cancel);
         Assert.Equal(1, TokensAsked);
     }
 
     [Fact]
     public async Task A_runner_is_registered_with_all_of_the_jobs_labels_found_and_deleted()
     {
-        using var registered = await _app.RegisterAsync(_job, _job.RunnerToBe, Cancel);
+        using var registered = await _app.RegisterAsync(_repo, "mayfly-43000000001-1", Labels, Cancel);
         var runner = Assert.Single(_lab.GitHub.Runners.All);
         Assert.Equal((registered.Id, "mayfly-43000000001-1"), (runner.Id, runner.Name));
-        Assert.Equal(_job.Labels, runner.Labels);
-        Assert.Equal(registered.Id, await _app.FindRunnerAsync(_job, _job.RunnerToBe, Cancel));
-        Assert.Null(await _app.FindRunnerAsync(_job, "mayfly-43000000001", Cancel));
-        Assert.True(await _app.DeleteRunnerAsync(_job, registered.Id, Cancel));
-        Assert.True(await _app.DeleteRunnerAsync(_job, registered.Id, Cancel));
+        Assert.Equal(Labels, runner.Labels);
+        Assert.Equal(registered.Id, await _app.FindRunnerAsync(_repo, "mayfly-43000000001-1", Cancel));
+        Assert.Null(await _app.FindRunnerAsync(_repo, "mayfly-43000000001", Cancel));
+        Assert.True(await _app.DeleteRunnerAsync(_repo, registered.Id, Cancel));
+        Assert.True(await _app.DeleteRunnerAsync(_repo, registered.Id, Cancel));
         Assert.Empty(_lab.GitHub.Runners.All);
     }
 
     [Fact]
     public async Task A_runner_with_a_job_is_not_deleted()
     {
-        using var registered = await _app.RegisterAsync(_job, _job.RunnerToBe, Cancel);
+        using var registered = await _app.RegisterAsync(_repo, "mayfly-43000000001-1", Labels, Cancel);
         _lab.GitHub.Runners.All.Single().Job = new Job(1, 1, "build", [], [], _time.GetUtcNow());
-        Assert.False(await _app.DeleteRunnerAsync(_job, registered.Id, Cancel));
+        Assert.False(await _app.DeleteRunnerAsync(_repo, registered.Id, Cancel));
     }
 
     [Fact]
     public async Task A_job_waits_until_it_is_taken_or_gone()
     {
         var (job, _) = await _lab.GitHub.Jobs.QueueAsync("build", ["mayfly"], []);
-        Assert.True(await _app.IsQueuedAsync(_job with { Id = job.Id }, Cancel));
+        Assert.True(await _app.IsQueuedAsync(_repo, job.Id, Cancel));
         (job.State, job.Started) = (JobState.InProgress, _time.GetUtcNow());
-        Assert.False(await _app.IsQueuedAsync(_job with { Id = job.Id }, Cancel));
-        Assert.False(await _app.IsQueuedAsync(_job with { Id = 1 }, Cancel));
+        Assert.False(await _app.IsQueuedAsync(_repo, job.Id, Cancel));
+        Assert.False(await _app.IsQueuedAsync(_repo, 1, Cancel));
     }
 
     [Theory]
@@ -105,7 +107,7 @@ public sealed class GitHubAppTests : IAsyncLifetime
     public async Task Refusals_that_pass_are_told_from_those_that_do_not(int status, bool final)
     {
         _lab.GitHub.Disturb = (_, path) => Fail(path.EndsWith("jitconfig", StringComparison.Ordinal), status, "because");
-        var refused = await Assert.ThrowsAsync<GitHubException>(() => _app.RegisterAsync(_job, "x", Cancel));
+        var refused = await Assert.ThrowsAsync<GitHubException>(() => _app.RegisterAsync(_repo, "x", Labels, Cancel));
         Assert.Equal(final, refused.IsFinal);
         Assert.Equal($"GitHub POST repos/octo-org/octo-repo/actions/runners/generate-jitconfig: {status} because", refused.Message);
     }
@@ -119,7 +121,7 @@ public sealed class GitHubAppTests : IAsyncLifetime
     {
         using var other = RSA.Create(2048);
         using var app = AppWith(other.ExportParameters(includePrivateParameters: true));
-        var refused = await Assert.ThrowsAsync<GitHubException>(() => app.FindRunnerAsync(_job, "x", Cancel));
+        var refused = await Assert.ThrowsAsync<GitHubException>(() => app.FindRunnerAsync(_repo, "x", Cancel));
         Assert.Equal(HttpStatusCode.Unauthorized, refused.Status);
         Assert.DoesNotContain("eyJ", refused.Message, StringComparison.Ordinal);
     }

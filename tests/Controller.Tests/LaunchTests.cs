@@ -43,7 +43,7 @@ public sealed class LaunchTests
         Assert.Equal(202, await world.Lab.GitHub.Webhooks.SendAsync(job, "queued"));
         await world.LineAsync($"job {job.Id}", "is Launched already");
         await world.AssertLaunchedOnceAsync(job);
-        Assert.Equal(2, world.Stored(s => s.CountDeliveries()));
+        Assert.Equal(2, await world.StoredAsync(s => s.Deliveries.CountAsync()));
     }
 
     [Fact]
@@ -78,7 +78,7 @@ public sealed class LaunchTests
         machine.Console = $"[    0.0] kernel\n{ConsoleLine.Format(done)}\n{ConsoleLine.Format(new ConsoleEnding("job-succeeded", 10, "the job succeeded", [done]))}\n";
         machine.Kill();
         await world.LineAsync("ended: job-succeeded: the job succeeded");
-        var launch = world.LaunchOf(job)!;
+        var launch = (await world.LaunchOfAsync(job))!;
         Assert.Equal((LaunchState.Ended, job.Runner.Name, "success", "job-succeeded: the job succeeded"), (launch.State, launch.RunnerName, launch.Conclusion, launch.Ending));
         Assert.Contains(Milestone.JobDone, launch.Timeline!, StringComparison.Ordinal);
     }
@@ -92,11 +92,11 @@ public sealed class LaunchTests
         Assert.Equal(202, status);
         await world.LineAsync("no machine for job", $"{job.Id}", "a standard parameter holds 4096");
         world.AssertNothingLeft();
-        var launch = world.LaunchOf(job)!;
+        var launch = (await world.LaunchOfAsync(job))!;
         Assert.Equal(LaunchState.Refused, launch.State);
         Assert.Contains("a standard parameter holds 4096", launch.Reason!, StringComparison.Ordinal);
         await world.StopControllerAsync();
-        Assert.Empty(world.Stored(s => s.OpenDeliveries()));
+        Assert.Empty(await world.StoredAsync(s => s.Deliveries.OpenAsync()));
     }
 
     [Theory]
@@ -109,7 +109,7 @@ public sealed class LaunchTests
         var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
         await world.LineAsync("no machine for job", $"{job.Id}", code);
         world.AssertNothingLeft();
-        Assert.Equal(LaunchState.Refused, world.LaunchOf(job)!.State);
+        Assert.Equal(LaunchState.Refused, (await world.LaunchOfAsync(job))!.State);
     }
 
     [Fact]
@@ -200,7 +200,7 @@ public sealed class LaunchTests
         var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", ["mayfly", "cpu=many"], []);
         await world.LineAsync("no machine for job", $"{job.Id}", "'cpu=many'");
         world.AssertNothingLeft();
-        Assert.Equal(LaunchState.Refused, world.LaunchOf(job)!.State);
+        Assert.Equal(LaunchState.Refused, (await world.LaunchOfAsync(job))!.State);
     }
 
     [Fact]

@@ -61,7 +61,7 @@ public sealed class ServedWebhookTests(ServedController served) : IClassFixture<
         Assert.Equal(bad.Status, (int)response.StatusCode);
         Assert.StartsWith($"{bad.Code}: ", text, StringComparison.Ordinal);
         Assert.DoesNotContain(_world.Lab.GitHub.Options.WebhookSecret, text, StringComparison.Ordinal);
-        Assert.Equal(0, _world.Stored(s => s.CountDeliveries()));
+        Assert.Equal(0, await _world.StoredAsync(s => s.Deliveries.CountAsync()));
         _world.AssertNothingLeft();
     }
 }

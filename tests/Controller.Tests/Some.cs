@@ -18,6 +18,17 @@ internal static class Some
     public static WorkflowJob Job(JobAction action = JobAction.Queued, params string[] labels) =>
         new(action, 87_654_321, "octo-org/octo-repo", 43_000_000_001, 13_000_000_001, 1, "build", labels, null, null);
 
+    /// <summary>A delivery as it passes <see cref="Controller.Delivery.Verify"/>.</summary>
+    public static Delivery Delivery()
+    {
+        var body = Event();
+        var headers = new Microsoft.AspNetCore.Http.HeaderDictionary
+        {
+            ["X-Hub-Signature-256"] = Webhooks.Sign(Encoding.UTF8.GetString(Secret), body), ["X-GitHub-Delivery"] = $"{Guid.NewGuid()}", ["X-GitHub-Event"] = "workflow_job",
+        };
+        return Controller.Delivery.Verify(headers, body, Secret, Settings()).Delivery!;
+    }
+
     /// <summary>An event in the official shape, with what <paramref name="change"/> makes of it.</summary>
     public static byte[] Event(Action<JsonObject>? change = null, string action = "queued")
     {

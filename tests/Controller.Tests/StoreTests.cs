@@ -1,113 +1,279 @@
-using Mayfly.Controller.Sqlite;
+using Mayfly.Controller.Database;
 
 namespace Mayfly.Controller.Tests;
 
-public sealed class StoreTests : IDisposable
+/// <summary>What is kept and how it is handed out: the same on SQLite and on PostgreSQL.</summary>
+public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("mayfly-store-").FullName;
+    private readonly ManualTime _time = new(new DateTimeOffset(2026, 11, 21, 12, 0, 0, TimeSpan.Zero));
+    private readonly List<Store> _opened = [];
+    private string? _setting;
 
-    private string File => Path.Combine(_folder, "below", "controller.db");
+    public static TheoryData<string> Kinds => ["sqlite", "postgresql"];
 
-    public void Dispose() => Directory.Delete(_folder, recursive: true);
-
-    [Fact]
-    public void A_launch_keeps_what_became_of_it()
+    public async ValueTask DisposeAsync()
     {
-        using var store = new Store(File, TimeProvider.System);
-        Assert.Equal(LaunchState.Launching, store.Begin("o/r", "1-1").State);
-        store.Storing("o/r", "1-1", "i-1");
-        Assert.Equal((LaunchState.Storing, "i-1", 0), Seen(store.Begin("o/r", "1-1")));
-        store.Undoing("o/r", "1-1", "i-1");
-        Assert.Equal((LaunchState.Undoing, "i-1", 0), Seen(store.Begin("o/r", "1-1")));
-        store.Undone("o/r", "1-1");
-        Assert.Equal((LaunchState.Launching, null, 1), Seen(store.Begin("o/r", "1-1")));
-        store.Launched("o/r", "1-1", "i-2");
-        Assert.Equal("i-2", Assert.Single(store.Alive()).InstanceId);
-        store.Ended("o/r", "1-1", "job-succeeded: done", "[]");
-        Assert.Empty(store.Alive());
-        Assert.Equal("job-succeeded: done", store.Find("o/r", "1-1")!.Ending);
-
-        static (LaunchState, string?, int) Seen(LaunchRecord launch) => (launch.State, launch.InstanceId, launch.Spent);
+        foreach (var store in _opened)
+            await store.DisposeAsync();
+        Directory.Delete(_folder, recursive: true);
     }
 
-    [Fact]
-    public void Who_took_a_job_and_how_it_ended_are_kept_in_any_order()
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task A_launch_keeps_what_became_of_it(string kind)
     {
-        using var store = new Store(File, TimeProvider.System);
-        var job = Some.Job(JobAction.Completed, "mayfly") with { Conclusion = "success" };
-        store.Begin(job.Repository, job.Key);
-        store.Recorded(job);
-        store.Recorded(job with { Action = JobAction.InProgress, RunnerName = "mayfly-1", Conclusion = null });
-        var launch = store.Find(job.Repository, job.Key)!;
-        Assert.Equal(("mayfly-1", "success"), (launch.RunnerName, launch.Conclusion));
+        var store = await OpenAsync(kind);
+        var id = await QueueAsync(store, 1);
+        Assert.Equal((LaunchState.Waiting, null, 0), await SeenAsync());
+        Assert.Equal(id, Assert.Single(await ClaimAsync(store)).Id);
+        Assert.Equal((LaunchState.Launching, null, 0), await SeenAsync());
+        await store.Launches.StoringAsync(id, "i-1");
+        Assert.Equal((LaunchState.Storing, "i-1", 0), await SeenAsync());
+        await store.Launches.UndoingAsync(id, "i-1");
+        Assert.Equal((LaunchState.Undoing, "i-1", 0), await SeenAsync());
+        Assert.Equal(1, await store.Launches.UndoneAsync(id));
+        Assert.Equal((LaunchState.Launching, null, 1), await SeenAsync());
+        await store.Launches.LaunchedAsync(id, "i-2");
+        Assert.Equal("i-2", Assert.Single(await store.Launches.AliveAsync()).InstanceId);
+        await store.Launches.EndedAsync(id, "job-succeeded: done", "[]");
+        Assert.Empty(await store.Launches.AliveAsync());
+        var launch = (await store.Launches.FindAsync(id))!;
+        Assert.Equal(("job-succeeded: done", "[]"), (launch.Ending, launch.Timeline));
+
+        async Task<(LaunchState, string?, int)> SeenAsync() => await store.Launches.FindAsync(id) is { } l ? (l.State, l.InstanceId, l.Spent) : default;
     }
 
-    [Fact]
-    public void Opened_again_it_holds_the_same_and_migrates_nothing()
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task A_launch_tells_all_of_its_job(string kind)
     {
-        using (var first = new Store(File, TimeProvider.System))
-            first.Begin("o/r", "1-1");
-        using var second = new Store(File, TimeProvider.System);
-        Assert.NotNull(second.Find("o/r", "1-1"));
+        var store = await OpenAsync(kind);
+        await QueueAsync(store, 7);
+        var launch = Assert.Single(await ClaimAsync(store));
+        Assert.Equal((new Repo(87_654_321, "octo-org/octo-repo"), 7, 13_000_000_001, 1, 1, "build", 1, new Order(Spot: true, 4), "mayfly-7-1"),
+            (launch.Repo, launch.JobId, launch.RunId, launch.Attempt, launch.Machine, launch.Name, launch.Tries, launch.Order, launch.Runner));
+        Assert.Equal(["mayfly", "'; DROP TABLE launch; -- ü"], launch.Labels);
     }
 
-    [Fact]
-    public void A_database_of_a_newer_controller_is_left_alone()
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task A_job_that_is_queued_again_is_known(string kind)
     {
-        using (new Store(File, TimeProvider.System))
+        var store = await OpenAsync(kind);
+        var job = Job(1);
+        Assert.True((await store.TransactAsync(sql => Launches.QueueAsync(sql, job, new Order(false)))).IsNew);
+        var (known, isNew) = await store.TransactAsync(sql => Launches.QueueAsync(sql, job, new Order(false)));
+        Assert.Equal((false, LaunchState.Waiting), (isNew, known.State));
+        Assert.Single(await ClaimAsync(store));
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task Who_took_a_job_and_how_it_ended_are_kept_in_any_order(string kind)
+    {
+        var store = await OpenAsync(kind);
+        var id = await QueueAsync(store, 1);
+        await ClaimAsync(store);
+        await RecordAsync(store, Job(1, JobAction.Completed) with { Conclusion = "success" });
+        await RecordAsync(store, Job(1, JobAction.InProgress) with { RunnerName = "mayfly-1-1" });
+        var launch = (await store.Launches.FindAsync(id))!;
+        Assert.Equal(("mayfly-1-1", "success", 1L), (launch.RunnerName, launch.Conclusion, launch.TookJob));
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task A_runner_that_took_another_job_is_known_to_have(string kind)
+    {
+        var store = await OpenAsync(kind);
+        var (first, second) = (await QueueAsync(store, 1), await QueueAsync(store, 2));
+        await ClaimAsync(store);
+        await RecordAsync(store, Job(2, JobAction.InProgress) with { RunnerName = "mayfly-1-1" });
+        Assert.Equal((2L, null), ((await store.Launches.FindAsync(first))!.TookJob, (await store.Launches.FindAsync(first))!.RunnerName));
+        Assert.Equal((null, "mayfly-1-1"), ((await store.Launches.FindAsync(second))!.TookJob, (await store.Launches.FindAsync(second))!.RunnerName));
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task A_job_that_ended_or_began_before_it_had_a_machine_gets_none(string kind)
+    {
+        var store = await OpenAsync(kind);
+        await QueueAsync(store, 1);
+        await RecordAsync(store, Job(1, JobAction.Completed) with { Conclusion = "cancelled" });
+        await RecordAsync(store, Job(2, JobAction.InProgress) with { RunnerName = "somebody" });
+        var (late, isNew) = await store.TransactAsync(sql => Launches.QueueAsync(sql, Job(2), new Order(false)));
+        Assert.Equal((false, LaunchState.Dropped), (isNew, late.State));
+        Assert.Empty(await ClaimAsync(store));
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task A_job_that_waits_for_its_environment_leaves_the_queue_and_comes_back(string kind)
+    {
+        var store = await OpenAsync(kind);
+        await QueueAsync(store, 1);
+        await store.TransactAsync(async sql =>
         {
-        }
-
-        using (var database = new Database(File))
-            database.Execute("PRAGMA user_version = 1000");
-        Assert.Contains("version 1000", Assert.Throws<SqliteException>(() => new Store(File, TimeProvider.System)).Message, StringComparison.Ordinal);
+            await Launches.DropAsync(sql, Job(1), "it waits");
+            return 0;
+        });
+        Assert.Empty(await ClaimAsync(store));
+        await QueueAsync(store, 1);
+        Assert.Single(await ClaimAsync(store));
     }
 
-    [Fact]
-    public void A_file_that_is_no_database_is_said_to_be_none()
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task A_job_whose_machine_is_of_no_use_gets_another_once(string kind)
     {
-        Directory.CreateDirectory(Path.GetDirectoryName(File)!);
-        System.IO.File.WriteAllText(File, new string('x', 5000));
-        Assert.Contains("file is not a database", Assert.Throws<SqliteException>(() => new Store(File, TimeProvider.System)).Message, StringComparison.Ordinal);
+        var store = await OpenAsync(kind);
+        await QueueAsync(store, 1);
+        var first = Assert.Single(await ClaimAsync(store));
+        await store.Launches.LaunchedAsync(first.Id, "i-1");
+        Assert.True(await store.Launches.ReplaceAsync(first));
+        Assert.False(await store.Launches.ReplaceAsync(first));
+        var second = Assert.Single(await ClaimAsync(store));
+        Assert.Equal(("1-1-2", 2, "mayfly-1-1-2", first.Order), (second.Id.Key, second.Machine, second.Runner, second.Order));
+        Assert.Equal(2, (await store.TransactAsync(sql => Launches.QueueAsync(sql, Job(1), new Order(false)))).Launch.Machine);
     }
 
-    [Fact]
-    public void Commits_wait_for_the_disk()
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task A_launch_that_failed_is_claimed_again_after_its_pause(string kind)
     {
-        Directory.CreateDirectory(Path.GetDirectoryName(File)!);
-        using var database = new Database(File);
-        Assert.Equal("wal", database.Query("PRAGMA journal_mode", row => row.Text(0))[0]);
-        Assert.Equal(2, database.Query("PRAGMA synchronous", row => row.Integer(0))[0]);
+        var store = await OpenAsync(kind);
+        await store.Membership.RenewAsync();
+        var id = await QueueAsync(store, 1);
+        await ClaimAsync(store);
+        Assert.Empty(await ClaimAsync(store));
+        await store.Launches.AgainAfterAsync(id, TimeSpan.FromHours(1));
+        Assert.Empty(await ClaimAsync(store));
+        await store.Launches.AgainAfterAsync(id, TimeSpan.FromSeconds(-1));
+        Assert.Equal(2, Assert.Single(await ClaimAsync(store)).Tries);
     }
 
-    [Fact]
-    public void Values_are_bound_and_come_back_as_they_were()
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task Whose_turn_it_is_decides_who_is_told_what_waits_and_what_is_alive(string kind)
     {
-        Directory.CreateDirectory(Path.GetDirectoryName(File)!);
-        using var database = new Database(File);
-        database.Execute("CREATE TABLE t (text, number, bytes, empty)");
-        object?[] values = ["'; DROP TABLE t; -- \0 ü", long.MinValue, new byte[] { 0, 255, 0 }, null];
-        database.Execute("INSERT INTO t VALUES (?, ?, ?, ?)", values);
-        var row = Assert.Single(database.Query("SELECT * FROM t", r => (object?[])[r.Text(0), r.Integer(1), r.Bytes(2), r.TextOrNull(3)]));
-        Assert.Equal(values, row);
+        var store = await OpenAsync(kind);
+        for (var job = 1; job <= 3; job++)
+            await QueueAsync(store, job);
+        var claimed = await store.Launches.ClaimAsync(10, (waiting, alive) => alive.GetValueOrDefault("octo-org/octo-repo", Load.None) is { Machines: < 2, Vcpus: < 8 } ? waiting.Last() : null);
+        Assert.Equal(["3-1", "2-1"], claimed.Select(l => l.Id.Key));
     }
 
-    [Fact]
-    public void A_transaction_that_fails_leaves_nothing_and_tells_its_own_error()
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task What_a_controller_that_is_gone_was_at_is_taken_up_and_what_a_living_one_is_at_is_not(string kind)
     {
-        Directory.CreateDirectory(Path.GetDirectoryName(File)!);
-        using var database = new Database(File);
-        database.Execute("CREATE TABLE t (n)");
-        Assert.Throws<InvalidOperationException>(() => database.Transact(() =>
+        var first = await OpenAsync(kind);
+        Assert.True(await first.Membership.RenewAsync());
+        var id = await QueueAsync(first, 1);
+        Assert.Single(await ClaimAsync(first));
+        var second = kind == "sqlite" ? first : await OpenAsync(kind);
+        if (kind != "sqlite")
+            Assert.False(await second.Membership.RenewAsync());
+        Assert.Empty(await ClaimAsync(second));
+        await first.Membership.LeaveAsync();
+        Assert.Equal(id, Assert.Single(await ClaimAsync(second)).Id);
+        Assert.True(await second.Membership.RenewAsync());
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task A_delivery_is_kept_once_and_handed_out_until_it_is_done(string kind)
+    {
+        var store = await OpenAsync(kind);
+        var (one, two) = (Some.Delivery(), Some.Delivery());
+        Assert.True(await store.Deliveries.AcceptAsync(one));
+        Assert.False(await store.Deliveries.AcceptAsync(one));
+        Assert.True(await store.Deliveries.AcceptAsync(two));
+        var taken = await store.TransactAsync(async sql =>
         {
-            database.Execute("INSERT INTO t VALUES (1)");
+            var (id, body) = (await Deliveries.TakeAsync(sql, 1))[0];
+            await Deliveries.DoneAsync(sql, id);
+            return body;
+        });
+        Assert.Equal(one.Body, taken);
+        Assert.Equal([two.Id], await store.Deliveries.OpenAsync());
+        await Assert.ThrowsAsync<InvalidOperationException>(() => store.TransactAsync<int>(async sql =>
+        {
+            await Deliveries.DoneAsync(sql, two.Id);
             throw new InvalidOperationException();
         }));
-        Assert.Throws<TimeoutException>(() => database.Transact(() =>
+        Assert.Equal([two.Id], await store.Deliveries.OpenAsync());
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task Opened_again_it_holds_the_same_and_migrates_nothing(string kind)
+    {
+        var id = await QueueAsync(await OpenAsync(kind), 1);
+        Assert.NotNull(await (await OpenAsync(kind)).Launches.FindAsync(id));
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task A_database_of_a_newer_controller_is_left_alone(string kind)
+    {
+        await (await OpenAsync(kind)).TransactAsync(async sql =>
         {
-            database.Execute("ROLLBACK"); // as SQLite does by itself when the disk is full
-            throw new TimeoutException();
-        }));
-        Assert.Equal(0, database.Query("SELECT count(*) FROM t", row => row.Integer(0))[0]);
+            await sql.SetSchemaVersionAsync(1000);
+            return 0;
+        });
+        Assert.Contains("version 1000", (await Assert.ThrowsAsync<StoreException>(() => OpenAsync(kind))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_database_of_the_first_version_is_migrated_and_its_launches_under_way_go_on()
+    {
+        await using (var old = new SqliteDatabase(Path.Combine(_folder, "controller.db"), _time))
+        {
+            await old.TransactAsync(async sql =>
+            {
+                foreach (var statement in FirstVersion.Split(';'))
+                    await sql.ExecuteAsync(statement);
+                return 0;
+            });
+        }
+
+        var store = await OpenAsync("sqlite");
+        Assert.Empty(await ClaimAsync(store)); // whose job it is is not known yet
+        await QueueAsync(store, 1); // the delivery that began it is open still
+        var launch = Assert.Single(await ClaimAsync(store));
+        Assert.Equal((LaunchState.Storing, "i-1", 3, 1L), (launch.State, launch.InstanceId, launch.Spent, launch.JobId));
+        Assert.Equal("d1", Assert.Single(await store.Deliveries.OpenAsync()));
+    }
+
+    /// <summary>As the first release made it, with a launch that it was at.</summary>
+    private const string FirstVersion =
+        """
+        CREATE TABLE delivery (id TEXT PRIMARY KEY, received_at TEXT NOT NULL, body BLOB NOT NULL, done INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0);
+        CREATE INDEX delivery_open ON delivery (received_at) WHERE done = 0;
+        CREATE TABLE launch (repository TEXT NOT NULL, key TEXT NOT NULL, state TEXT NOT NULL, instance_id TEXT, runner_name TEXT, conclusion TEXT,
+          reason TEXT, ending TEXT, timeline TEXT, spent INTEGER NOT NULL DEFAULT 0, changed_at TEXT NOT NULL, PRIMARY KEY (repository, key));
+        INSERT INTO delivery (id, received_at, body) VALUES ('d1', '2026-11-20T12:00:00.0000000Z', x'7B7D');
+        INSERT INTO launch (repository, key, state, instance_id, spent, changed_at) VALUES ('octo-org/octo-repo', '1-1', 'Storing', 'i-1', 3, '2026-11-20T12:00:00.0000000Z');
+        PRAGMA user_version = 1
+        """;
+
+    private static WorkflowJob Job(long id, JobAction action = JobAction.Queued) => Some.Job(action, "mayfly", "'; DROP TABLE launch; -- ü") with { Id = id };
+
+    private static async Task<LaunchId> QueueAsync(Store store, long job) => (await store.TransactAsync(sql => Launches.QueueAsync(sql, Job(job), new Order(Spot: true, 4)))).Launch.Id;
+
+    private static Task<List<LaunchRecord>> ClaimAsync(Store store) => store.Launches.ClaimAsync(10, (waiting, _) => waiting.FirstOrDefault());
+
+    private static Task<int> RecordAsync(Store store, WorkflowJob job) => store.TransactAsync(async sql =>
+    {
+        await Launches.RecordAsync(sql, job);
+        return 0;
+    });
+
+    private async Task<Store> OpenAsync(string kind)
+    {
+        _setting ??= kind == "sqlite" ? Path.Combine(_folder, "controller.db") : await postgres.NewDatabaseAsync();
+        _opened.Add(await Store.OpenAsync(_setting, _time));
+        return _opened[^1];
     }
 }

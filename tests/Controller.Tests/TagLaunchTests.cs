@@ -70,7 +70,7 @@ public sealed class TagLaunchTests
         var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
         await world.LineAsync("no machine for job", $"{job.Id}", "4096");
         world.AssertNothingLeft();
-        Assert.Equal(LaunchState.Refused, world.LaunchOf(job)!.State);
+        Assert.Equal(LaunchState.Refused, (await world.LaunchOfAsync(job))!.State);
     }
 
     [Fact]

@@ -6,17 +6,17 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Mayfly.Controller.Tests;
 
-public sealed class WebhookTests : IDisposable
+public sealed class WebhookTests : IAsyncLifetime
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("mayfly-webhook-").FullName;
-    private readonly Store _store;
-    private readonly Inbox _inbox = new();
+    private Store _store = null!;
+    private readonly InboxWake _inbox = new(TimeProvider.System);
 
-    public WebhookTests() => _store = new Store(Path.Combine(_folder, "controller.db"), TimeProvider.System);
+    public async ValueTask InitializeAsync() => _store = await Store.OpenAsync(Path.Combine(_folder, "controller.db"), TimeProvider.System);
 
-    public void Dispose()
+    public async ValueTask DisposeAsync()
     {
-        _store.Dispose();
+        await _store.DisposeAsync();
         Directory.Delete(_folder, recursive: true);
     }
 
@@ -29,7 +29,7 @@ public sealed class WebhookTests : IDisposable
         Assert.Equal(bad.Status, status);
         Assert.StartsWith($"{bad.Code}: ", text, StringComparison.Ordinal);
         Assert.Equal(bad.Code, outcome);
-        Assert.Equal(0, _store.CountDeliveries());
+        Assert.Equal(0, await _store.Deliveries.CountAsync());
     }
 
     [Fact]
@@ -40,8 +40,9 @@ public sealed class WebhookTests : IDisposable
         var signature = Webhooks.Sign(Encoding.UTF8.GetString(Some.Secret), body);
         Assert.Equal((202, "accepted: stored\n", "accepted"), await PostAsync(body, signature, id, "workflow_job"));
         Assert.Equal((202, "known: stored before\n", "known"), await PostAsync(body, signature, id, "workflow_job"));
-        Assert.Equal([id], _store.OpenDeliveries());
-        Assert.Equal(body, _store.Take(id)!.Value.Body);
+        var (stored, kept) = Assert.Single(await _store.TransactAsync(sql => Deliveries.TakeAsync(sql, 10)));
+        Assert.Equal(id, stored);
+        Assert.Equal(body, kept);
     }
 
     [Fact]
@@ -57,7 +58,7 @@ public sealed class WebhookTests : IDisposable
     [Fact]
     public async Task A_delivery_that_cannot_be_stored_is_not_accepted()
     {
-        using (var database = new Sqlite.Database(Path.Combine(_folder, "controller.db")))
+        using (var database = new Sqlite.SqliteConnection(Path.Combine(_folder, "controller.db")))
             database.Execute("DROP TABLE delivery");
         var body = Some.Event();
         var (status, text, outcome) = await PostAsync(body, Webhooks.Sign(Encoding.UTF8.GetString(Some.Secret), body), $"{Guid.NewGuid()}", "workflow_job");
@@ -82,7 +83,7 @@ public sealed class WebhookTests : IDisposable
         using var listener = new MeterListener { InstrumentPublished = (instrument, l) => { if (instrument.Name == "mayfly.webhook.answers") l.EnableMeasurementEvents(instrument); } };
         listener.SetMeasurementEventCallback<long>((_, count, tags, _) => counted.Value?.AddRange(Enumerable.Repeat(tags[0].Value as string, (int)count)));
         listener.Start();
-        await new Webhook(_store, _inbox, Some.Settings(BadDelivery.MaxBody), Some.Secret, NullLogger<Webhook>.Instance).HandleAsync(context);
+        await new Webhook(_store.Deliveries, _inbox, Some.Settings(BadDelivery.MaxBody), Some.Secret, NullLogger<Webhook>.Instance).HandleAsync(context);
         return (context.Response.StatusCode, Encoding.UTF8.GetString(answer.ToArray()), Assert.Single(counted.Value!));
     }
 }

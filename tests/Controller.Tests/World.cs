@@ -69,13 +69,13 @@ internal sealed class World : IAsyncDisposable
     }
 
     /// <summary>What the store on the disk holds.</summary>
-    public T Stored<T>(Func<Store, T> read)
+    public async Task<T> StoredAsync<T>(Func<Store, Task<T>> read)
     {
-        using var store = new Store(Path.Combine(Folder, "controller.db"), TimeProvider.System);
-        return read(store);
+        await using var store = await Store.OpenAsync(Path.Combine(Folder, "controller.db"), TimeProvider.System);
+        return await read(store);
     }
 
-    public LaunchRecord? LaunchOf(Job job) => Stored(s => s.Find(Lab.GitHub.Options.FullName, $"{job.Id}-1"));
+    public Task<LaunchRecord?> LaunchOfAsync(Job job) => StoredAsync(s => s.Launches.FindAsync(new LaunchId(Lab.GitHub.Options.FullName, $"{job.Id}-1")));
 
     /// <summary>Sends an event as a delivery of its own, beside those that the lab's GitHub sends one after the other.</summary>
     public async Task<int> PostAsync(byte[] body)
@@ -103,7 +103,8 @@ internal sealed class World : IAsyncDisposable
         using var files = Envelope.Unpack(System.Text.Encoding.ASCII.GetBytes(parameter.Value));
         using var settings = System.Text.Json.JsonDocument.Parse(files.Contents[0].RevealMemory());
         Assert.Equal($"{runner.Id}", settings.RootElement.GetProperty("AgentId").GetString());
-        Assert.Equal((LaunchState.Launched, instance.Id), (LaunchOf(job)!.State, LaunchOf(job)!.InstanceId));
+        var launch = (await LaunchOfAsync(job))!;
+        Assert.Equal((LaunchState.Launched, instance.Id), (launch.State, launch.InstanceId));
     }
 
     /// <summary>Nothing that a launch makes is left.</summary>

@@ -13,7 +13,7 @@ internal sealed class SqliteException(int code, string message) : Exception($"SQ
 /// native provider does not restore everywhere this is built (docs/decisions/0003). Calls are serialised by the caller.
 /// https://www.sqlite.org/c3ref/intro.html
 /// </summary>
-internal sealed class Database : IDisposable
+internal sealed class SqliteConnection : IDisposable
 {
     private const int ReadWrite = 2;
     private const int Create = 4;
@@ -23,7 +23,7 @@ internal sealed class Database : IDisposable
 
     /// <summary>Opens or makes a database whose commits are on the disk when they return.</summary>
     /// <exception cref="SqliteException">It cannot be opened or is no database.</exception>
-    public Database(string path)
+    public SqliteConnection(string path)
     {
         var result = Native.sqlite3_open_v2(path, out _handle, ReadWrite | Create | FullMutex, null);
         if (result != 0)

@@ -1,0 +1,128 @@
+using Npgsql;
+
+namespace Mayfly.Controller.Database;
+
+/// <summary>PostgreSQL, shared by several controllers.</summary>
+internal sealed class PostgresDatabase : IDatabase
+{
+    /// <summary>Seconds that one statement may take.</summary>
+    private const int StatementLimit = 10;
+
+    /// <summary>A deadlock or a conflict ends one of the transactions; run again it finds the other's work done.</summary>
+    private const int Tries = 3;
+
+    private readonly NpgsqlDataSource _source;
+
+    private PostgresDatabase(NpgsqlDataSource source) => _source = source;
+
+    public bool IsShared => true;
+
+    /// <param name="connection">Npgsql's connection string without a password: that stands in the file that <c>Passfile</c> names.</param>
+    /// <exception cref="StoreException">It cannot be understood, or holds a password.</exception>
+    public static PostgresDatabase Open(string connection)
+    {
+        NpgsqlConnectionStringBuilder builder;
+        try
+        {
+            builder = new NpgsqlConnectionStringBuilder(connection) { CommandTimeout = StatementLimit, ApplicationName = "mayfly-controller" };
+        }
+        catch (Exception e) when (e is ArgumentException or FormatException)
+        {
+            throw new StoreException("Mayfly:Database is neither a file's path nor a connection string of PostgreSQL (Host=...;Database=...;Username=...;Passfile=...)");
+        }
+
+        return string.IsNullOrEmpty(builder.Password)
+            ? new PostgresDatabase(NpgsqlDataSource.Create(builder))
+            : throw new StoreException("Mayfly:Database holds a password; write it into a file and name that by Passfile=");
+    }
+
+    public async Task<T> TransactAsync<T>(Func<ISql, ValueTask<T>> act)
+    {
+        for (var attempt = 1; ; attempt++)
+        {
+            try
+            {
+                await using var connection = await _source.OpenConnectionAsync();
+                await using var transaction = await connection.BeginTransactionAsync();
+                var sql = new PostgresSql(connection, await NowAsync(connection));
+                var result = await act(sql);
+                await transaction.CommitAsync();
+                return result;
+            }
+            catch (PostgresException e) when (e.SqlState is PostgresErrorCodes.DeadlockDetected or PostgresErrorCodes.SerializationFailure && attempt < Tries)
+            {
+            }
+            catch (Exception e) when (e is NpgsqlException or TimeoutException or System.Net.Sockets.SocketException)
+            {
+                throw new StoreException($"PostgreSQL: {e.Message}", e);
+            }
+        }
+    }
+
+    public ValueTask DisposeAsync() => _source.DisposeAsync();
+
+    private static async Task<DateTimeOffset> NowAsync(NpgsqlConnection connection)
+    {
+        await using var command = new NpgsqlCommand("SELECT clock_timestamp()", connection);
+        return new DateTimeOffset((DateTime)(await command.ExecuteScalarAsync())!, TimeSpan.Zero);
+    }
+
+    private sealed class PostgresSql(NpgsqlConnection connection, DateTimeOffset now) : ISql
+    {
+        public DateTimeOffset Now => now;
+
+        public string SkipLocked => " FOR UPDATE SKIP LOCKED";
+
+        public async ValueTask<int> ExecuteAsync(string sql, params object?[] values)
+        {
+            await using var command = Command(sql, values);
+            return await command.ExecuteNonQueryAsync();
+        }
+
+        public async ValueTask<List<T>> QueryAsync<T>(string sql, Func<IRow, T> read, params object?[] values)
+        {
+            await using var command = Command(sql, values);
+            await using var reader = await command.ExecuteReaderAsync();
+            var (rows, row) = (new List<T>(), new PostgresRow(reader));
+            while (await reader.ReadAsync())
+                rows.Add(read(row));
+            return rows;
+        }
+
+        public async ValueTask LockAsync(string name) => await ExecuteAsync("SELECT pg_advisory_xact_lock(hashtext(?1))", $"mayfly {name}");
+
+        public async ValueTask<int> SchemaVersionAsync()
+        {
+            await ExecuteAsync("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)");
+            return await QueryAsync("SELECT version FROM schema_version", row => (int)row.Integer(0)) is [var version] ? version : 0;
+        }
+
+        public async ValueTask SetSchemaVersionAsync(int version)
+        {
+            await ExecuteAsync("DELETE FROM schema_version");
+            await ExecuteAsync("INSERT INTO schema_version (version) VALUES (?1)", version);
+        }
+
+        private NpgsqlCommand Command(string sql, object?[] values)
+        {
+            // The names of SQLite's types and parameters; none of the three signs stands for anything else in the store's statements.
+            var command = new NpgsqlCommand(sql.Replace('?', '$').Replace("BLOB", "BYTEA", StringComparison.Ordinal).Replace("INTEGER", "BIGINT", StringComparison.Ordinal), connection);
+            foreach (var value in values)
+                command.Parameters.Add(new NpgsqlParameter { Value = value is int number ? (long)number : value ?? DBNull.Value });
+            return command;
+        }
+    }
+
+    private sealed class PostgresRow(NpgsqlDataReader reader) : IRow
+    {
+        public string Text(int column) => reader.GetString(column);
+
+        public string? TextOrNull(int column) => reader.IsDBNull(column) ? null : reader.GetString(column);
+
+        public long Integer(int column) => Convert.ToInt64(reader.GetValue(column), System.Globalization.CultureInfo.InvariantCulture);
+
+        public long? IntegerOrNull(int column) => reader.IsDBNull(column) ? null : Integer(column);
+
+        public byte[] Bytes(int column) => reader.GetFieldValue<byte[]>(column);
+    }
+}

@@ -1,0 +1,22 @@
+using Mayfly.Controller.Database;
+
+namespace Mayfly.Controller;
+
+/// <summary>The inbox: deliveries that were accepted, and which of them are still to be worked on.</summary>
+internal sealed class Deliveries(IDatabase database)
+{
+    /// <summary>Keeps a delivery; one that is there already is kept once.</summary>
+    /// <returns>False if it was there.</returns>
+    public Task<bool> AcceptAsync(Delivery delivery) => database.TransactAsync(async sql => await sql.ExecuteAsync(
+        "INSERT INTO delivery (id, received_at, body) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING", delivery.Id, sql.Now.ToText(), delivery.Body) == 1);
+
+    /// <summary>The oldest deliveries that are to be worked on, until the transaction's end by nobody else.</summary>
+    public static ValueTask<List<(string Id, byte[] Body)>> TakeAsync(ISql sql, int most) =>
+        sql.QueryAsync($"SELECT id, body FROM delivery WHERE done = 0 ORDER BY received_at LIMIT ?1{sql.SkipLocked}", row => (row.Text(0), row.Bytes(1)), most);
+
+    public static async ValueTask DoneAsync(ISql sql, string id) => await sql.ExecuteAsync("UPDATE delivery SET done = 1 WHERE id = ?1", id);
+
+    public Task<List<string>> OpenAsync() => database.TransactAsync(sql => sql.QueryAsync("SELECT id FROM delivery WHERE done = 0 ORDER BY received_at", row => row.Text(0)));
+
+    public Task<long> CountAsync() => database.TransactAsync(async sql => (await sql.QueryAsync("SELECT count(*) FROM delivery", row => row.Integer(0)))[0]);
+}

@@ -1,0 +1,74 @@
+using Mayfly.Controller.Database;
+
+namespace Mayfly.Controller;
+
+/// <summary>Keeps this controller a member of those at work on the store. Cut off from it for too long, it stops what it is at,
+/// since another takes it up.</summary>
+internal sealed partial class Heart(Store store, TimeProvider time, ILogger<Heart> log) : IHostedService, IDisposable
+{
+    private readonly CancellationTokenSource _stop = new();
+    private CancellationTokenSource _member = new();
+    private Task _beating = Task.CompletedTask;
+
+    /// <summary>Whether this controller does what one must do for all.</summary>
+    public bool Leads { get; private set; }
+
+    /// <summary>Cancelled when this controller may no longer be at what it claimed.</summary>
+    public CancellationToken Member => Volatile.Read(ref _member).Token;
+
+    public async Task StartAsync(CancellationToken cancellationToken)
+    {
+        Leads = await store.Membership.RenewAsync();
+        _beating = BeatAsync(time.GetTimestamp());
+    }
+
+    public async Task StopAsync(CancellationToken cancellationToken)
+    {
+        await _stop.CancelAsync();
+        await _beating;
+        try
+        {
+            await store.Membership.LeaveAsync();
+        }
+        catch (StoreException e)
+        {
+            LogMissed(e.Message); // it counts as gone a little later
+        }
+    }
+
+    public void Dispose()
+    {
+        _stop.Dispose();
+        _member.Dispose();
+    }
+
+    private async Task BeatAsync(long last)
+    {
+        while (true)
+        {
+            try
+            {
+                await Task.Delay(Membership.Every, time, _stop.Token);
+                Leads = await store.Membership.RenewAsync().WaitAsync(Membership.Every, time, _stop.Token);
+                last = time.GetTimestamp();
+                if (_member.IsCancellationRequested)
+                    Volatile.Write(ref _member, new CancellationTokenSource());
+            }
+            catch (OperationCanceledException) when (_stop.IsCancellationRequested)
+            {
+                return;
+            }
+            catch (Exception e) when (e is StoreException or TimeoutException)
+            {
+                LogMissed(e.Message);
+                if (time.GetElapsedTime(last) < Membership.StopAfter)
+                    continue;
+                Leads = false;
+                await _member.CancelAsync();
+            }
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "the store does not answer: {Reason}")]
+    private partial void LogMissed(string reason);
+}

@@ -1,0 +1,105 @@
+using Mayfly.Controller.Database;
+
+namespace Mayfly.Controller;
+
+/// <summary>Works the inbox off: each delivery is parsed and decided on, and what follows is written down together with its being done.
+/// Nothing outside the store is touched here, so that a crash leaves nothing half done.</summary>
+internal sealed partial class Intake(Store store, Settings settings, InboxWake inbox, QueueWake queue, ILogger<Intake> log) : BackgroundService
+{
+    /// <summary>Deliveries of one transaction.</summary>
+    private const int Together = 100;
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        while (!stoppingToken.IsCancellationRequested)
+        {
+            try
+            {
+                if (await WorkAsync() == Together)
+                    continue;
+            }
+            catch (StoreException e)
+            {
+                LogNotStored(e.Message); // they stand in the store, open
+            }
+
+            await inbox.WaitAsync(stoppingToken);
+        }
+    }
+
+    /// <returns>How many were worked on.</returns>
+    private async Task<int> WorkAsync()
+    {
+        var (outcomes, count) = await store.TransactAsync(async sql =>
+        {
+            var taken = await Deliveries.TakeAsync(sql, Together);
+            var said = new List<Action>();
+            foreach (var (id, body) in taken)
+            {
+                said.Add(await ActAsync(sql, id, body));
+                await Deliveries.DoneAsync(sql, id);
+            }
+
+            return (said, taken.Count);
+        });
+        foreach (var say in outcomes)
+            say();
+        if (count > 0)
+            queue.Set();
+        return count;
+    }
+
+    /// <returns>What to say of it, once it is stored.</returns>
+    private async ValueTask<Action> ActAsync(ISql sql, string delivery, byte[] body)
+    {
+        WorkflowJob job;
+        try
+        {
+            job = WorkflowJob.Parse(body);
+        }
+        catch (InvalidDataException e)
+        {
+            return () => LogUnusable(delivery, e.Message);
+        }
+
+        switch (Decide.For(job, settings))
+        {
+            case Decision.Launch launch:
+                var (found, isNew) = await Launches.QueueAsync(sql, job, new Order(launch.Spot));
+                return isNew ? () => LogQueued(delivery, job.Repository, job.Id, job.Name) : () => LogKnown(job.Repository, job.Id, found.State);
+            case Decision.Record:
+                await Launches.RecordAsync(sql, job);
+                return () => LogRecorded(job.Repository, job.Id, job.Action, job.RunnerName ?? "no runner", job.Conclusion ?? "");
+            case Decision.Refuse refuse:
+                await Launches.RefuseAsync(sql, job, refuse.Reason);
+                return () => LogRefused(delivery, job.Repository, job.Id, refuse.Reason);
+            case Decision.Ignore ignore:
+                if (job.Action == JobAction.Waiting)
+                    await Launches.DropAsync(sql, job, ignore.Reason);
+                return () => LogIgnored(job.Repository, job.Id, ignore.Reason);
+            default:
+                throw new InvalidOperationException("a decision that nobody acts on");
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "delivery {Delivery}: job {Job} '{Name}' of {Repository} is queued")]
+    private partial void LogQueued(string delivery, string repository, long job, string name);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "job {Job} of {Repository}: {Action}, {Runner} {Conclusion}")]
+    private partial void LogRecorded(string repository, long job, JobAction action, string runner, string conclusion);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "job {Job} of {Repository} is {State} already")]
+    private partial void LogKnown(string repository, long job, LaunchState state);
+
+    [LoggerMessage(Level = LogLevel.Debug, Message = "job {Job} of {Repository}: {Reason}")]
+    private partial void LogIgnored(string repository, long job, string reason);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "delivery {Delivery}: no machine for job {Job} of {Repository}: {Reason}")]
+    private partial void LogRefused(string delivery, string repository, long job, string reason);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "delivery {Delivery} cannot be used: {Reason}")]
+    private partial void LogUnusable(string delivery, string reason);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "deliveries could not be worked on: {Reason}")]
+    private partial void LogNotStored(string reason);
+}

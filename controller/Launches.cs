@@ -1,0 +1,216 @@
+using System.Text.Json;
+using Mayfly.Controller.Database;
+
+namespace Mayfly.Controller;
+
+/// <summary>A job that waits for a machine, as far as the order of the queue depends on it.</summary>
+internal sealed record WaitingLaunch(LaunchId Id, DateTimeOffset QueuedAt, int Vcpus);
+
+/// <summary>What of a repository's is alive or being launched.</summary>
+internal sealed record Load(int Machines, int Vcpus)
+{
+    public static readonly Load None = new(0, 0);
+
+    public Load With(WaitingLaunch launch) => new(Machines + 1, Vcpus + launch.Vcpus);
+}
+
+/// <summary>Whose turn it is; null: nobody's, as long as no machine ends.</summary>
+internal delegate WaitingLaunch? NextInLine(IReadOnlyCollection<WaitingLaunch> waiting, IReadOnlyDictionary<string, Load> alive);
+
+/// <summary>The queue, and what becomes of every launch. One controller at a time is at a launch: the one that claimed it.</summary>
+internal sealed class Launches(IDatabase database, string controller)
+{
+    private const string AtWork = "('Launching', 'Storing', 'Undoing')";
+
+    private const string Select =
+        """
+        SELECT repository, key, state, changed_at, installation, job_id, run_id, attempt, machine, name, labels, wanted, queued_at,
+               tries, spent, instance_id, runner_name, took_job, conclusion, reason, ending, timeline FROM launch
+        """;
+
+    /// <summary>Puts a job in the queue, unless a machine was decided on before.</summary>
+    /// <returns>The job's newest launch, and whether it is new.</returns>
+    public static async ValueTask<(LaunchRecord Launch, bool IsNew)> QueueAsync(ISql sql, WorkflowJob job, Order order)
+    {
+        var isNew = await InsertAsync(sql, job, order, LaunchState.Waiting, null);
+        var launch = (await NewestAsync(sql, job))!;
+        if (isNew || launch is not { State: LaunchState.Dropped, RunnerName: null, Conclusion: null })
+            return (launch, isNew);
+        await SetAsync(sql, launch.Id, LaunchState.Waiting, "reason", null); // it waited for its environment
+        return ((await NewestAsync(sql, job))!, true);
+    }
+
+    /// <summary>Queues another machine for a job whose last one is of no use to it.</summary>
+    /// <returns>False if somebody did so before.</returns>
+    public Task<bool> ReplaceAsync(LaunchRecord last) => database.TransactAsync(async sql => await sql.ExecuteAsync(
+        """
+        INSERT INTO launch (repository, key, state, changed_at, installation, job_id, run_id, attempt, machine, name, labels, wanted, vcpus, queued_at)
+        SELECT repository, ?3, ?4, ?5, installation, job_id, run_id, attempt, machine + 1, name, labels, wanted, vcpus, queued_at
+        FROM launch WHERE repository = ?1 AND key = ?2 ON CONFLICT DO NOTHING
+        """,
+        last.Id.Repository, last.Id.Key, KeyOf(last.JobId, last.Attempt, last.Machine + 1), nameof(LaunchState.Waiting), sql.Now.ToText()) == 1);
+
+    /// <summary>Keeps a job that is given no machine.</summary>
+    public static async ValueTask RefuseAsync(ISql sql, WorkflowJob job, string reason) => await InsertAsync(sql, job, new Order(Spot: false), LaunchState.Refused, reason);
+
+    /// <summary>Which runner took the job, and how it came out; known in any order. One that still waits for a machine needs none.</summary>
+    public static async ValueTask RecordAsync(ISql sql, WorkflowJob job)
+    {
+        await InsertAsync(sql, job, new Order(Spot: false), LaunchState.Dropped, "the job had a runner or an end before it was seen to be queued");
+        await sql.ExecuteAsync(
+            "UPDATE launch SET runner_name = coalesce(?4, runner_name), conclusion = coalesce(?5, conclusion), changed_at = ?6 WHERE repository = ?1 AND job_id = ?2 AND attempt = ?3",
+            job.Repository, job.Id, job.Attempt, job.RunnerName, job.Conclusion, sql.Now.ToText());
+        if (job.RunnerName is { } runner && runner.StartsWith(LaunchRecord.RunnerPrefix, StringComparison.Ordinal))
+            await sql.ExecuteAsync("UPDATE launch SET took_job = ?3 WHERE repository = ?1 AND key = ?2", job.Repository, runner[LaunchRecord.RunnerPrefix.Length..], job.Id);
+        await DropAsync(sql, job, job.RunnerName is null ? $"the job is {job.Conclusion ?? "under way"}" : $"the job runs on {job.RunnerName}");
+    }
+
+    /// <summary>Takes a job that still waits for a machine out of the queue.</summary>
+    public static async ValueTask DropAsync(ISql sql, WorkflowJob job, string reason) => await sql.ExecuteAsync(
+        "UPDATE launch SET state = ?4, reason = ?5, changed_at = ?6 WHERE repository = ?1 AND job_id = ?2 AND attempt = ?3 AND state = 'Waiting'",
+        job.Repository, job.Id, job.Attempt, nameof(LaunchState.Dropped), reason, sql.Now.ToText());
+
+    /// <summary>Claims launches for this controller: first those that were begun and nobody is at, then whose turn it is in the queue.</summary>
+    public Task<List<LaunchRecord>> ClaimAsync(int most, NextInLine next) => database.TransactAsync(async sql =>
+    {
+        await sql.LockAsync("queue"); // or two controllers would fill the same place below a cap
+        var now = sql.Now.ToText();
+        var claimed = await sql.QueryAsync(
+            $"SELECT repository, key FROM launch WHERE state IN {AtWork} AND job_id <> 0 AND not_before <= ?1 AND {Membership.IsFree("?1")} ORDER BY queued_at LIMIT ?2",
+            row => new LaunchId(row.Text(0), row.Text(1)), now, most);
+        if (claimed.Count < most)
+            claimed.AddRange(await InLineAsync(sql, most - claimed.Count, next));
+        var launches = new List<LaunchRecord>();
+        foreach (var id in claimed)
+        {
+            await sql.ExecuteAsync(
+                "UPDATE launch SET state = CASE state WHEN 'Waiting' THEN 'Launching' ELSE state END, owner = ?3, tries = tries + 1, changed_at = ?4 WHERE repository = ?1 AND key = ?2",
+                id.Repository, id.Key, controller, now);
+            launches.Add((await FindAsync(sql, id))!);
+        }
+
+        return launches;
+    });
+
+    /// <summary>The machine is about to be given its configuration.</summary>
+    public Task StoringAsync(LaunchId id, string instanceId) => SetAsync(id, LaunchState.Storing, "instance_id", instanceId);
+
+    /// <summary>The machine is about to be ended; written down first, so that a crash cannot forget it.</summary>
+    public Task UndoingAsync(LaunchId id, string instanceId) => SetAsync(id, LaunchState.Undoing, "instance_id", instanceId);
+
+    /// <summary>What was made is gone, and with it the client token: EC2 answers the next launch anew.</summary>
+    /// <returns>How many tokens are spent now.</returns>
+    public Task<int> UndoneAsync(LaunchId id) => database.TransactAsync(async sql =>
+    {
+        await SetAsync(sql, id, LaunchState.Launching, "instance_id", null);
+        await sql.ExecuteAsync("UPDATE launch SET spent = spent + 1 WHERE repository = ?1 AND key = ?2", id.Repository, id.Key);
+        return (await FindAsync(sql, id))!.Spent;
+    });
+
+    public Task LaunchedAsync(LaunchId id, string instanceId) => SetAsync(id, LaunchState.Launched, "instance_id", instanceId);
+
+    public Task RefusedAsync(LaunchId id, string reason) => SetAsync(id, LaunchState.Refused, "reason", reason);
+
+    public Task DroppedAsync(LaunchId id, string reason) => SetAsync(id, LaunchState.Dropped, "reason", reason);
+
+    /// <summary>Gives the launch back: any controller takes it up after the pause.</summary>
+    public Task AgainAfterAsync(LaunchId id, TimeSpan pause) => database.TransactAsync(async sql => await sql.ExecuteAsync(
+        "UPDATE launch SET owner = NULL, not_before = ?3 WHERE repository = ?1 AND key = ?2", id.Repository, id.Key, (sql.Now + pause).ToText()));
+
+    public Task EndedAsync(LaunchId id, string ending, string timeline) => database.TransactAsync(async sql =>
+    {
+        await SetAsync(sql, id, LaunchState.Ended, "ending", ending);
+        return await sql.ExecuteAsync("UPDATE launch SET timeline = ?3 WHERE repository = ?1 AND key = ?2", id.Repository, id.Key, timeline);
+    });
+
+    /// <summary>Launches whose machine runs, as far as is known.</summary>
+    public Task<List<LaunchRecord>> AliveAsync() => database.TransactAsync(sql => sql.QueryAsync($"{Select} WHERE state = 'Launched'", Read));
+
+    public Task<LaunchRecord?> FindAsync(LaunchId id) => database.TransactAsync(sql => FindAsync(sql, id));
+
+    /// <summary>How many launches stand in each state that is not an end.</summary>
+    public Task<List<(LaunchState State, long Count)>> CountAsync() => database.TransactAsync(sql => sql.QueryAsync(
+        "SELECT state, count(*) FROM launch WHERE state NOT IN ('Ended', 'Refused', 'Dropped') GROUP BY state", row => (Enum.Parse<LaunchState>(row.Text(0)), row.Integer(1))));
+
+    private static async ValueTask<LaunchRecord?> FindAsync(ISql sql, LaunchId id) =>
+        await sql.QueryAsync($"{Select} WHERE repository = ?1 AND key = ?2", Read, id.Repository, id.Key) is [var found] ? found : null;
+
+    private static async ValueTask<LaunchRecord?> NewestAsync(ISql sql, WorkflowJob job) =>
+        await sql.QueryAsync($"{Select} WHERE repository = ?1 AND job_id = ?2 AND attempt = ?3 ORDER BY machine DESC LIMIT 1", Read, job.Repository, job.Id, job.Attempt) is [var found] ? found : null;
+
+    /// <returns>False if the job was known; one of before <see cref="Schema"/>'s second step is told what it lacked.</returns>
+    private static async ValueTask<bool> InsertAsync(ISql sql, WorkflowJob job, Order order, LaunchState state, string? reason)
+    {
+        var inserted = await sql.ExecuteAsync(
+            """
+            INSERT INTO launch (repository, key, state, changed_at, installation, job_id, run_id, attempt, name, labels, wanted, vcpus, queued_at, reason)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?4, ?13)
+            ON CONFLICT (repository, key) DO UPDATE SET installation = ?5, job_id = ?6, run_id = ?7, attempt = ?8, name = ?9, labels = ?10, wanted = ?11, vcpus = ?12, queued_at = ?4
+            WHERE launch.job_id = 0
+            """,
+            job.Repository, KeyOf(job.Id, job.Attempt, 1), state.ToString(), sql.Now.ToText(), job.Installation, job.Id, job.RunId, job.Attempt, job.Name,
+            JsonSerializer.Serialize(job.Labels, OrderJson.Default.IReadOnlyListString), JsonSerializer.Serialize(order, OrderJson.Default.Order), order.Vcpus, reason);
+        return inserted == 1;
+    }
+
+    private static async ValueTask<List<LaunchId>> InLineAsync(ISql sql, int most, NextInLine next)
+    {
+        // Of each repository, no more than could be claimed: the queue may be long.
+        var waiting = await sql.QueryAsync(
+            """
+            SELECT repository, key, queued_at, vcpus FROM (
+              SELECT repository, key, queued_at, vcpus, row_number() OVER (PARTITION BY repository ORDER BY queued_at, key) AS place
+              FROM launch WHERE state = 'Waiting' AND not_before <= ?2) AS queue
+            WHERE place <= ?1 ORDER BY queued_at, key
+            """,
+            row => new WaitingLaunch(new LaunchId(row.Text(0), row.Text(1)), row.Time(2), (int)row.Integer(3)), most, sql.Now.ToText());
+        if (waiting.Count == 0)
+            return [];
+        var alive = (await sql.QueryAsync(
+            $"SELECT repository, count(*), sum(vcpus) FROM launch WHERE state IN {AtWork} OR state = 'Launched' GROUP BY repository",
+            row => (Repository: row.Text(0), Load: new Load((int)row.Integer(1), (int)row.Integer(2))))).ToDictionary(r => r.Repository, r => r.Load);
+        var turns = new List<LaunchId>();
+        while (turns.Count < most && next(waiting, alive) is { } turn)
+        {
+            turns.Add(turn.Id);
+            waiting.Remove(turn);
+            alive[turn.Id.Repository] = alive.GetValueOrDefault(turn.Id.Repository, Load.None).With(turn);
+        }
+
+        return turns;
+    }
+
+    private Task<int> SetAsync(LaunchId id, LaunchState state, string column, string? value) => database.TransactAsync(sql => SetAsync(sql, id, state, column, value));
+
+    /// <summary>An end, and a machine that was launched, is no one's work any more.</summary>
+    private static ValueTask<int> SetAsync(ISql sql, LaunchId id, LaunchState state, string column, string? value) => sql.ExecuteAsync(
+        $"UPDATE launch SET state = ?3, {column} = ?4, changed_at = ?5{(state is LaunchState.Launching or LaunchState.Storing or LaunchState.Undoing ? "" : ", owner = NULL")} WHERE repository = ?1 AND key = ?2",
+        id.Repository, id.Key, state.ToString(), value, sql.Now.ToText());
+
+    private static string KeyOf(long job, long attempt, int machine) => machine == 1 ? $"{job}-{attempt}" : $"{job}-{attempt}-{machine}";
+
+    private static LaunchRecord Read(IRow row) => new()
+    {
+        Id = new LaunchId(row.Text(0), row.Text(1)),
+        State = Enum.Parse<LaunchState>(row.Text(2)),
+        ChangedAt = row.Time(3),
+        Repo = new Repo(row.Integer(4), row.Text(0)),
+        JobId = row.Integer(5),
+        RunId = row.Integer(6),
+        Attempt = row.Integer(7),
+        Machine = (int)row.Integer(8),
+        Name = row.Text(9),
+        Labels = JsonSerializer.Deserialize(row.Text(10), OrderJson.Default.IReadOnlyListString)!,
+        Order = JsonSerializer.Deserialize(row.Text(11), OrderJson.Default.Order)!,
+        QueuedAt = row.Text(12).Length == 0 ? row.Time(3) : row.Time(12),
+        Tries = (int)row.Integer(13),
+        Spent = (int)row.Integer(14),
+        InstanceId = row.TextOrNull(15),
+        RunnerName = row.TextOrNull(16),
+        TookJob = row.IntegerOrNull(17),
+        Conclusion = row.TextOrNull(18),
+        Reason = row.TextOrNull(19),
+        Ending = row.TextOrNull(20),
+        Timeline = row.TextOrNull(21),
+    };
+}

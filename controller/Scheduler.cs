@@ -1,0 +1,127 @@
+using Mayfly.Aws;
+using Mayfly.Controller.Database;
+
+namespace Mayfly.Controller;
+
+/// <summary>Claims launches from the queue, each job in its turn, and has them launched, several at once.</summary>
+internal sealed partial class Scheduler(Store store, Launcher launcher, Heart heart, QueueWake queue, TimeProvider time, ILogger<Scheduler> log) : BackgroundService
+{
+    /// <summary>Launches under way at once. What paces them are the services' limits, of about three a second; one takes a few seconds.</summary>
+    private const int AtOnce = 32;
+
+    /// <summary>Tries of one launch, with pauses that double from 5 s: some ten minutes in all, then it is given up.</summary>
+    private const int MostTries = 8;
+
+    private static readonly TimeSpan FirstPause = TimeSpan.FromSeconds(5);
+
+    /// <summary>Launches under way have this long when the controller is asked to stop: less than the host waits (30 s).
+    /// One that does not finish is taken up where it stands by the next start, or by another controller.</summary>
+    private static readonly TimeSpan FinishLimit = TimeSpan.FromSeconds(15);
+
+    private int _underWay;
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        using var finish = new CancellationTokenSource(Timeout.InfiniteTimeSpan, time);
+        using var stop = stoppingToken.Register(() => finish.CancelAfter(FinishLimit));
+        var launches = new HashSet<Task>();
+        while (!stoppingToken.IsCancellationRequested)
+        {
+            try
+            {
+                if (AtOnce - _underWay is > 0 and var free && !heart.Member.IsCancellationRequested)
+                {
+                    foreach (var launch in await store.Launches.ClaimAsync(free, InOrder))
+                        launches.Add(LaunchAsync(launch, finish.Token));
+                }
+            }
+            catch (StoreException e)
+            {
+                LogNotStored(e.Message);
+            }
+
+            launches.RemoveWhere(l => l.IsCompleted);
+            try
+            {
+                await queue.WaitAsync(stoppingToken);
+            }
+            catch (OperationCanceledException)
+            {
+                // asked to stop
+            }
+        }
+
+        await Task.WhenAll(launches);
+    }
+
+    private static WaitingLaunch? InOrder(IReadOnlyCollection<WaitingLaunch> waiting, IReadOnlyDictionary<string, Load> alive) => waiting.FirstOrDefault();
+
+    private async Task LaunchAsync(LaunchRecord launch, CancellationToken finish)
+    {
+        Interlocked.Increment(ref _underWay);
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(finish, heart.Member);
+        try
+        {
+            var instance = await launcher.LaunchAsync(launch, limit.Token);
+            await store.Launches.LaunchedAsync(launch.Id, instance);
+            LogLaunched(launch.Id.Repository, launch.JobId, launch.Name, instance);
+        }
+        catch (Exception) when (limit.IsCancellationRequested)
+        {
+            // it stands in the store and is taken up from there
+        }
+        catch (JobGoneException e)
+        {
+            await WriteAsync(() => store.Launches.DroppedAsync(launch.Id, e.Message), limit.Token);
+            LogRefused(launch.Id.Repository, launch.JobId, e.Message);
+        }
+        catch (Exception e) when (e is LaunchRefusedException || launch.Tries >= MostTries)
+        {
+            await WriteAsync(() => store.Launches.RefusedAsync(launch.Id, e.Message), limit.Token);
+            LogRefused(launch.Id.Repository, launch.JobId, e.Message);
+        }
+        catch (Exception e)
+        {
+            // Whatever it is: one launch must not stop the others, and all its tries are counted.
+            var pause = FirstPause * Math.Pow(2, launch.Tries - 1);
+            await WriteAsync(() => store.Launches.AgainAfterAsync(launch.Id, pause), limit.Token);
+            LogRetry(launch.Id.Repository, launch.JobId, launch.Tries, pause, e.Message,
+                e is AwsException or GitHubException or HttpRequestException or TimeoutException or OperationCanceledException or StoreException ? null : e);
+        }
+        finally
+        {
+            Interlocked.Decrement(ref _underWay);
+            queue.Set();
+        }
+    }
+
+    /// <summary>Tries until it is written down: nobody else takes the launch up while this controller is alive.</summary>
+    private async Task WriteAsync(Func<Task> write, CancellationToken cancel)
+    {
+        while (!cancel.IsCancellationRequested)
+        {
+            try
+            {
+                await write();
+                return;
+            }
+            catch (StoreException e)
+            {
+                LogNotStored(e.Message);
+                await Task.WhenAny(Task.Delay(Wake.LookEvery, time, cancel));
+            }
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "launched {Instance} for job {Job} '{Name}' of {Repository}")]
+    private partial void LogLaunched(string repository, long job, string name, string instance);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "no machine for job {Job} of {Repository}: {Reason}")]
+    private partial void LogRefused(string repository, long job, string reason);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "job {Job} of {Repository}: attempt {Attempt} failed, again in {Pause}: {Reason}")]
+    private partial void LogRetry(string repository, long job, int attempt, TimeSpan pause, string reason, Exception? unexpected);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "the store does not answer: {Reason}")]
+    private partial void LogNotStored(string reason);
+}

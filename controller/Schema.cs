@@ -1,0 +1,58 @@
+using Mayfly.Controller.Database;
+
+namespace Mayfly.Controller;
+
+/// <summary>The store's tables. Forward only: a step that was released is never changed, only followed.</summary>
+internal static class Schema
+{
+    private static readonly string[] Steps =
+    [
+        """
+        CREATE TABLE delivery (
+          id TEXT PRIMARY KEY, received_at TEXT NOT NULL, body BLOB NOT NULL, done INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0);
+        CREATE INDEX delivery_open ON delivery (received_at) WHERE done = 0;
+        CREATE TABLE launch (
+          repository TEXT NOT NULL, key TEXT NOT NULL, state TEXT NOT NULL, instance_id TEXT, runner_name TEXT, conclusion TEXT,
+          reason TEXT, ending TEXT, timeline TEXT, spent INTEGER NOT NULL DEFAULT 0, changed_at TEXT NOT NULL, PRIMARY KEY (repository, key));
+        """,
+
+        // The queue and several controllers. Launches of before know no job (job_id 0): their deliveries, open still, tell of it.
+        """
+        ALTER TABLE launch ADD COLUMN installation INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE launch ADD COLUMN run_id INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE launch ADD COLUMN job_id INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE launch ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1;
+        ALTER TABLE launch ADD COLUMN machine INTEGER NOT NULL DEFAULT 1;
+        ALTER TABLE launch ADD COLUMN name TEXT NOT NULL DEFAULT '';
+        ALTER TABLE launch ADD COLUMN labels TEXT NOT NULL DEFAULT '[]';
+        ALTER TABLE launch ADD COLUMN wanted TEXT NOT NULL DEFAULT '{}';
+        ALTER TABLE launch ADD COLUMN vcpus INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE launch ADD COLUMN queued_at TEXT NOT NULL DEFAULT '';
+        ALTER TABLE launch ADD COLUMN not_before TEXT NOT NULL DEFAULT '';
+        ALTER TABLE launch ADD COLUMN tries INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE launch ADD COLUMN owner TEXT;
+        ALTER TABLE launch ADD COLUMN took_job INTEGER;
+        CREATE INDEX launch_at_work ON launch (state, queued_at) WHERE state NOT IN ('Ended', 'Refused', 'Dropped');
+        CREATE INDEX launch_job ON launch (repository, job_id, attempt, machine);
+        CREATE TABLE controller (id TEXT PRIMARY KEY, started_at TEXT NOT NULL, alive_until TEXT NOT NULL);
+        """,
+    ];
+
+    /// <summary>Takes the steps that were not taken yet.</summary>
+    /// <exception cref="StoreException">The database is a newer controller's, or a step failed; then none was taken.</exception>
+    public static Task<int> MigrateAsync(IDatabase database) => database.TransactAsync(async sql =>
+    {
+        await sql.LockAsync("schema");
+        var version = await sql.SchemaVersionAsync();
+        if (version > Steps.Length)
+            throw new StoreException($"the database is of version {version}, this program knows {Steps.Length}: run the newer controller");
+        for (; version < Steps.Length; version++)
+        {
+            foreach (var statement in Steps[version].Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries))
+                await sql.ExecuteAsync(statement);
+            await sql.SetSchemaVersionAsync(version + 1);
+        }
+
+        return version;
+    });
+}
