@@ -48,8 +48,8 @@ internal sealed partial class Heart(Store store, TimeProvider time, ILogger<Hear
         {
             try
             {
-                await Task.Delay(Membership.Every, time, _stop.Token);
-                Leads = await store.Membership.RenewAsync().WaitAsync(Membership.Every, time, _stop.Token);
+                await Task.Delay(store.Membership.Every, time, _stop.Token);
+                Leads = await store.Membership.RenewAsync().WaitAsync(store.Membership.Every, time, _stop.Token);
                 last = time.GetTimestamp();
                 if (_member.IsCancellationRequested)
                     Volatile.Write(ref _member, new CancellationTokenSource());
@@ -61,7 +61,7 @@ internal sealed partial class Heart(Store store, TimeProvider time, ILogger<Hear
             catch (Exception e) when (e is StoreException or TimeoutException)
             {
                 LogMissed(e.Message);
-                if (time.GetElapsedTime(last) < Membership.StopAfter)
+                if (time.GetElapsedTime(last) < store.Membership.StopAfter)
                     continue;
                 Leads = false;
                 await _member.CancelAsync();

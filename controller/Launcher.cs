@@ -34,15 +34,17 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
     private static readonly TimeSpan TagPause = TimeSpan.FromSeconds(1);
 
     /// <param name="launch">As it was claimed.</param>
+    /// <param name="cancel">Stops it where it stands; what was made is undone.</param>
+    /// <param name="member">Stops even that: the launch may be another's now (<see cref="Heart.Member"/>).</param>
     /// <returns>The instance's id.</returns>
     /// <exception cref="LaunchRefusedException">It would fail every time.</exception>
     /// <exception cref="JobGoneException">The job needs no machine any more.</exception>
-    public async Task<string> LaunchAsync(LaunchRecord launch, CancellationToken cancel)
+    public async Task<string> LaunchAsync(LaunchRecord launch, CancellationToken cancel, CancellationToken member)
     {
         var spent = launch.Spent;
         if (launch.InstanceId is { } earlier)
         {
-            if (await SettleAsync(launch, earlier, cancel) is not { } undone)
+            if (await SettleAsync(launch, earlier, cancel, member) is not { } undone)
                 return earlier;
             spent = undone;
         }
@@ -64,10 +66,10 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
             await StoreAsync(instance, envelope, cancel);
             return instance;
         }
-        catch (Exception e)
+        catch (Exception e) when (e is not ClaimLostException && !member.IsCancellationRequested)
         {
             (await OutcomeAsync(registering))?.Dispose();
-            if (await UndoAsync(launch, await OutcomeAsync(starting)) is null)
+            if (await UndoAsync(launch, await OutcomeAsync(starting), member) is null)
                 return await starting; // the parameter was stored although its answer was lost, and the job runs
             throw e switch
             {
@@ -77,17 +79,22 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
                 _ => e,
             };
         }
+        catch
+        {
+            (await OutcomeAsync(registering))?.Dispose();
+            throw;
+        }
     }
 
     /// <summary>An earlier try came as far as a machine.</summary>
     /// <returns>Null if that machine has its configuration, or had it; how many client tokens are spent if it is gone.</returns>
-    private async Task<int?> SettleAsync(LaunchRecord launch, string instance, CancellationToken cancel)
+    private async Task<int?> SettleAsync(LaunchRecord launch, string instance, CancellationToken cancel, CancellationToken member)
     {
         // Without a configuration at its source, either the agent has taken it or it was never stored. A job that waits no longer was taken
         // by the machine, as far as anyone can tell; one that waits is given a new machine, for this runner is deleted first.
         if (launch.State == LaunchState.Storing && (await IsStoredAsync(instance, cancel) || !await github.IsQueuedAsync(launch.Repo, launch.JobId, cancel)))
             return null;
-        return await UndoAsync(launch, instance);
+        return await UndoAsync(launch, instance, member);
     }
 
     /// <summary>A runner of the same name is what an earlier try left behind: its configuration is lost, so it is replaced.</summary>
@@ -189,9 +196,10 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
 
     /// <summary>Takes back what was made. The runner goes first: once it is gone, no job can begin on the machine.</summary>
     /// <returns>Null if a job runs on the machine already: then nothing was taken back. Else how many client tokens are spent.</returns>
-    private async Task<int?> UndoAsync(LaunchRecord launch, string? instance)
+    private async Task<int?> UndoAsync(LaunchRecord launch, string? instance, CancellationToken member)
     {
-        using var limit = new CancellationTokenSource(UndoLimit, time);
+        using var passed = new CancellationTokenSource(UndoLimit, time);
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(passed.Token, member);
         if (instance is not null)
             await launches.UndoingAsync(launch.Id, instance);
         if (await github.FindRunnerAsync(launch.Repo, launch.Runner, limit.Token) is { } runner && !await github.DeleteRunnerAsync(launch.Repo, runner, limit.Token))

@@ -17,7 +17,11 @@ internal sealed record Load(int Machines, int Vcpus)
 /// <summary>Whose turn it is; null: nobody's, as long as no machine ends.</summary>
 internal delegate WaitingLaunch? NextInLine(IReadOnlyCollection<WaitingLaunch> waiting, IReadOnlyDictionary<string, Load> alive);
 
-/// <summary>The queue, and what becomes of every launch. One controller at a time is at a launch: the one that claimed it.</summary>
+/// <summary>This controller was taken for gone, and another has taken the launch up.</summary>
+internal sealed class ClaimLostException(LaunchId id) : Exception($"another controller has taken up the launch of {id}");
+
+/// <summary>The queue, and what becomes of every launch. One controller at a time is at a launch: the one that claimed it.
+/// What only that one may write throws <see cref="ClaimLostException"/> for any other, however late it comes.</summary>
 internal sealed class Launches(IDatabase database, string controller)
 {
     private const string AtWork = "('Launching', 'Storing', 'Undoing')";
@@ -93,29 +97,29 @@ internal sealed class Launches(IDatabase database, string controller)
     });
 
     /// <summary>The machine is about to be given its configuration.</summary>
-    public Task StoringAsync(LaunchId id, string instanceId) => SetAsync(id, LaunchState.Storing, "instance_id", instanceId);
+    public Task StoringAsync(LaunchId id, string instanceId) => SetMineAsync(id, LaunchState.Storing, "instance_id", instanceId);
 
     /// <summary>The machine is about to be ended; written down first, so that a crash cannot forget it.</summary>
-    public Task UndoingAsync(LaunchId id, string instanceId) => SetAsync(id, LaunchState.Undoing, "instance_id", instanceId);
+    public Task UndoingAsync(LaunchId id, string instanceId) => SetMineAsync(id, LaunchState.Undoing, "instance_id", instanceId);
 
     /// <summary>What was made is gone, and with it the client token: EC2 answers the next launch anew.</summary>
     /// <returns>How many tokens are spent now.</returns>
     public Task<int> UndoneAsync(LaunchId id) => database.TransactAsync(async sql =>
     {
-        await SetAsync(sql, id, LaunchState.Launching, "instance_id", null);
+        await SetMineAsync(sql, id, LaunchState.Launching, "instance_id", null);
         await sql.ExecuteAsync("UPDATE launch SET spent = spent + 1 WHERE repository = ?1 AND key = ?2", id.Repository, id.Key);
         return (await FindAsync(sql, id))!.Spent;
     });
 
-    public Task LaunchedAsync(LaunchId id, string instanceId) => SetAsync(id, LaunchState.Launched, "instance_id", instanceId);
+    public Task LaunchedAsync(LaunchId id, string instanceId) => SetMineAsync(id, LaunchState.Launched, "instance_id", instanceId);
 
-    public Task RefusedAsync(LaunchId id, string reason) => SetAsync(id, LaunchState.Refused, "reason", reason);
+    public Task RefusedAsync(LaunchId id, string reason) => SetMineAsync(id, LaunchState.Refused, "reason", reason);
 
-    public Task DroppedAsync(LaunchId id, string reason) => SetAsync(id, LaunchState.Dropped, "reason", reason);
+    public Task DroppedAsync(LaunchId id, string reason) => SetMineAsync(id, LaunchState.Dropped, "reason", reason);
 
     /// <summary>Gives the launch back: any controller takes it up after the pause.</summary>
     public Task AgainAfterAsync(LaunchId id, TimeSpan pause) => database.TransactAsync(async sql => await sql.ExecuteAsync(
-        "UPDATE launch SET owner = NULL, not_before = ?3 WHERE repository = ?1 AND key = ?2", id.Repository, id.Key, (sql.Now + pause).ToText()));
+        "UPDATE launch SET owner = NULL, not_before = ?3 WHERE repository = ?1 AND key = ?2 AND owner = ?4", id.Repository, id.Key, (sql.Now + pause).ToText(), controller));
 
     public Task EndedAsync(LaunchId id, string ending, string timeline) => database.TransactAsync(async sql =>
     {
@@ -180,7 +184,18 @@ internal sealed class Launches(IDatabase database, string controller)
         return turns;
     }
 
-    private Task<int> SetAsync(LaunchId id, LaunchState state, string column, string? value) => database.TransactAsync(sql => SetAsync(sql, id, state, column, value));
+    private Task<int> SetMineAsync(LaunchId id, LaunchState state, string column, string? value) => database.TransactAsync(async sql =>
+    {
+        await SetMineAsync(sql, id, state, column, value);
+        return 0;
+    });
+
+    private async ValueTask SetMineAsync(ISql sql, LaunchId id, LaunchState state, string column, string? value)
+    {
+        if (await sql.QueryAsync($"SELECT 1 FROM launch WHERE repository = ?1 AND key = ?2 AND owner = ?3{sql.Lock}", row => row.Integer(0), id.Repository, id.Key, controller) is [])
+            throw new ClaimLostException(id);
+        await SetAsync(sql, id, state, column, value);
+    }
 
     /// <summary>An end, and a machine that was launched, is no one's work any more.</summary>
     private static ValueTask<int> SetAsync(ISql sql, LaunchId id, LaunchState state, string column, string? value) => sql.ExecuteAsync(

@@ -6,16 +6,13 @@ namespace Mayfly.Controller;
 /// Which controllers are at work on this store. Each says again and again that it is alive; what a controller that has gone
 /// silent was at, another takes up. The oldest of them leads: it alone does what one must do for all.
 /// </summary>
-internal sealed class Membership(IDatabase database, string controller)
+internal sealed class Membership(IDatabase database, string controller, TimeSpan lease)
 {
-    /// <summary>How often a controller says that it is alive.</summary>
-    public static readonly TimeSpan Every = TimeSpan.FromSeconds(5);
-
-    /// <summary>Silent for this long, a controller counts as gone.</summary>
-    public static readonly TimeSpan Lifetime = TimeSpan.FromSeconds(30);
+    /// <summary>How often a controller says that it is alive: some tries may fail.</summary>
+    public TimeSpan Every => lease / 6;
 
     /// <summary>A controller that could not say so for this long stops what it is at: well before another takes it up.</summary>
-    public static readonly TimeSpan StopAfter = TimeSpan.FromSeconds(20);
+    public TimeSpan StopAfter => lease * 2 / 3;
 
     /// <summary>SQL: true of a row that no living controller is at.</summary>
     /// <param name="now">The parameter that holds the time.</param>
@@ -31,7 +28,7 @@ internal sealed class Membership(IDatabase database, string controller)
             await sql.ExecuteAsync("DELETE FROM controller WHERE id <> ?1", controller);
         await sql.ExecuteAsync(
             "INSERT INTO controller (id, started_at, alive_until) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO UPDATE SET alive_until = ?3",
-            controller, now, (sql.Now + Lifetime).ToText());
+            controller, now, (sql.Now + lease).ToText());
         return await sql.QueryAsync("SELECT id FROM controller ORDER BY started_at, id LIMIT 1", row => row.Text(0)) is [var leader] && leader == controller;
     });
 

@@ -63,7 +63,7 @@ internal static class Program
                 return 0;
             }
 
-            await using var store = await Store.OpenAsync(settings.Database, TimeProvider.System);
+            await using var store = await Store.OpenAsync(settings.Database, settings.Lease, TimeProvider.System);
             await using var app = await BuildAsync(builder, settings, secrets, store);
             await app.RunAsync();
             return 0;

@@ -62,13 +62,17 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, Heart he
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(finish, heart.Member);
         try
         {
-            var instance = await launcher.LaunchAsync(launch, limit.Token);
+            var instance = await launcher.LaunchAsync(launch, limit.Token, heart.Member);
             await store.Launches.LaunchedAsync(launch.Id, instance);
             LogLaunched(launch.Id.Repository, launch.JobId, launch.Name, instance);
         }
         catch (Exception) when (limit.IsCancellationRequested)
         {
             // it stands in the store and is taken up from there
+        }
+        catch (ClaimLostException e)
+        {
+            LogLost(e.Message);
         }
         catch (JobGoneException e)
         {
@@ -105,6 +109,11 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, Heart he
                 await write();
                 return;
             }
+            catch (ClaimLostException e)
+            {
+                LogLost(e.Message);
+                return;
+            }
             catch (StoreException e)
             {
                 LogNotStored(e.Message);
@@ -121,6 +130,9 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, Heart he
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "job {Job} of {Repository}: attempt {Attempt} failed, again in {Pause}: {Reason}")]
     private partial void LogRetry(string repository, long job, int attempt, TimeSpan pause, string reason, Exception? unexpected);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Reason}")]
+    private partial void LogLost(string reason);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "the store does not answer: {Reason}")]
     private partial void LogNotStored(string reason);

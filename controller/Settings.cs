@@ -35,6 +35,8 @@ internal sealed record Settings(SettingSource Source)
 
     public string Database { get; init; } = Source.Text("Database", "/var/lib/mayfly/controller.db", "SQLite file, or PostgreSQL's connection string (`Host=...;Database=...;Username=...;Passfile=...`) where several controllers share one; made and migrated at start");
 
+    public TimeSpan Lease { get; init; } = Source.Seconds("Lease", 30, 3, 3600, "after which a controller that is silent counts as gone, and another takes up what it was at");
+
     public TimeSpan IdleTimeout { get; init; } = Source.Seconds("IdleTimeout", 300, 1, 86_400, "that a runner may wait for its job");
 
     public TimeSpan JobTimeout { get; init; } = Source.Seconds("JobTimeout", 21_600, 1, 432_000, "that a job may run");

@@ -10,12 +10,12 @@ internal sealed class Store : IAsyncDisposable
 {
     private readonly IDatabase _database;
 
-    private Store(IDatabase database, string controller)
+    private Store(IDatabase database, string controller, TimeSpan lease)
     {
         _database = database;
         Deliveries = new Deliveries(database);
         Launches = new Launches(database, controller);
-        Membership = new Membership(database, controller);
+        Membership = new Membership(database, controller, lease);
     }
 
     public Deliveries Deliveries { get; }
@@ -26,14 +26,15 @@ internal sealed class Store : IAsyncDisposable
 
     /// <summary>Opens the store, made or brought up to date where it is not.</summary>
     /// <param name="setting">A file for SQLite, or PostgreSQL's connection string (<see cref="Settings.Database"/>).</param>
+    /// <param name="lease">Silent for this long, a controller counts as gone (<see cref="Settings.Lease"/>).</param>
     /// <exception cref="StoreException">It cannot be used: says why.</exception>
-    public static async Task<Store> OpenAsync(string setting, TimeProvider time)
+    public static async Task<Store> OpenAsync(string setting, TimeSpan lease, TimeProvider time)
     {
         var database = setting.Contains('=', StringComparison.Ordinal) ? PostgresDatabase.Open(setting) : (IDatabase)new SqliteDatabase(setting, time);
         try
         {
             await Schema.MigrateAsync(database);
-            return new Store(database, $"{Environment.MachineName}-{Environment.ProcessId}-{Guid.NewGuid():N}");
+            return new Store(database, $"{Environment.MachineName}-{Environment.ProcessId}-{Guid.NewGuid():N}", lease);
         }
         catch
         {

@@ -24,6 +24,9 @@ internal interface ISql
     /// Empty where only one transaction writes at a time.</summary>
     string SkipLocked { get; }
 
+    /// <summary>Ends a query whose rows are to be changed: waits until no other transaction is at them. Empty where only one is.</summary>
+    string Lock { get; }
+
     /// <summary>Runs a statement to its end.</summary>
     /// <returns>Rows changed.</returns>
     ValueTask<int> ExecuteAsync(string sql, params object?[] values);

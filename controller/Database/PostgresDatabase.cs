@@ -73,6 +73,8 @@ internal sealed class PostgresDatabase : IDatabase
 
         public string SkipLocked => " FOR UPDATE SKIP LOCKED";
 
+        public string Lock => " FOR UPDATE";
+
         public async ValueTask<int> ExecuteAsync(string sql, params object?[] values)
         {
             await using var command = Command(sql, values);

@@ -45,6 +45,8 @@ internal sealed class SqliteDatabase : IDatabase, ISql
 
     public string SkipLocked => "";
 
+    public string Lock => "";
+
     public Task<T> TransactAsync<T>(Func<ISql, ValueTask<T>> act)
     {
         var work = new Work<T>(act);

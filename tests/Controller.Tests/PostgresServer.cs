@@ -15,6 +15,9 @@ public sealed class PostgresServer : IAsyncDisposable
     private string? _programs;
     private int _databases;
 
+    /// <summary>Where it listens.</summary>
+    public string Socket => $"{_folder}/.s.PGSQL.5432";
+
     /// <summary>A new, empty database.</summary>
     /// <returns>Its connection string.</returns>
     public async Task<string> NewDatabaseAsync()

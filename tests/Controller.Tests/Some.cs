@@ -10,6 +10,8 @@ internal static class Some
 {
     public static readonly byte[] Secret = Encoding.UTF8.GetBytes("a secret of the webhook");
 
+    public static readonly TimeSpan Lease = TimeSpan.FromSeconds(30);
+
     public static Settings Settings(int maxBody = 1 << 20) => Controller.Settings.Defaults with
     {
         GitHubApi = new Uri("http://127.0.0.1/"), AppId = 1_234_567, Installations = [87_654_321], Repositories = ["octo-org/octo-repo", "other-org/*"], Region = "eu-central-1", MaxBody = maxBody,

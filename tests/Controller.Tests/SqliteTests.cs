@@ -16,7 +16,7 @@ public sealed class SqliteTests : IDisposable
     public async Task A_file_that_is_no_database_is_said_to_be_none()
     {
         await System.IO.File.WriteAllTextAsync(File, new string('x', 5000), TestContext.Current.CancellationToken);
-        var refused = await Assert.ThrowsAsync<StoreException>(() => Store.OpenAsync(File, TimeProvider.System));
+        var refused = await Assert.ThrowsAsync<StoreException>(() => Store.OpenAsync(File, Some.Lease, TimeProvider.System));
         Assert.Contains(File, refused.Message, StringComparison.Ordinal);
         Assert.Contains("file is not a database", refused.Message, StringComparison.Ordinal);
     }

@@ -12,7 +12,7 @@ public sealed class WebhookTests : IAsyncLifetime
     private Store _store = null!;
     private readonly InboxWake _inbox = new(TimeProvider.System);
 
-    public async ValueTask InitializeAsync() => _store = await Store.OpenAsync(Path.Combine(_folder, "controller.db"), TimeProvider.System);
+    public async ValueTask InitializeAsync() => _store = await Store.OpenAsync(Path.Combine(_folder, "controller.db"), Some.Lease, TimeProvider.System);
 
     public async ValueTask DisposeAsync()
     {

@@ -15,6 +15,7 @@ internal sealed class World : IAsyncDisposable
 
     private readonly Journal _lines = new(TimeProvider.System);
     private readonly List<ControllerProcess> _controllers = [];
+    private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(10) }; // GitHub's own patience
 
     private World(Lab.Lab lab, string folder) => (Lab, Folder) = (lab, folder);
 
@@ -42,8 +43,12 @@ internal sealed class World : IAsyncDisposable
         return world;
     }
 
-    public async Task StartControllerAsync(IReadOnlyDictionary<string, string>? settings = null) =>
-        _controllers.Add(await ControllerProcess.StartAsync(Lab, Path.Combine(AppContext.BaseDirectory, "mayfly-controller.dll"), Folder, null, line => _lines.Record("controller", "line", "", line), settings));
+    public async Task<ControllerProcess> StartControllerAsync(IReadOnlyDictionary<string, string>? settings = null)
+    {
+        var controller = await ControllerProcess.StartAsync(Lab, Path.Combine(AppContext.BaseDirectory, "mayfly-controller.dll"), Folder, null, line => _lines.Record("controller", "line", "", line), settings);
+        _controllers.Add(controller);
+        return controller;
+    }
 
     /// <summary>Waits for a line of the controller's log that holds all these words, past or to come.</summary>
     public async Task<string> LineAsync(params string[] words) =>
@@ -71,21 +76,23 @@ internal sealed class World : IAsyncDisposable
     /// <summary>What the store on the disk holds.</summary>
     public async Task<T> StoredAsync<T>(Func<Store, Task<T>> read)
     {
-        await using var store = await Store.OpenAsync(Path.Combine(Folder, "controller.db"), TimeProvider.System);
+        await using var store = await Store.OpenAsync(Path.Combine(Folder, "controller.db"), Some.Lease, TimeProvider.System);
         return await read(store);
     }
 
     public Task<LaunchRecord?> LaunchOfAsync(Job job) => StoredAsync(s => s.Launches.FindAsync(new LaunchId(Lab.GitHub.Options.FullName, $"{job.Id}-1")));
 
     /// <summary>Sends an event as a delivery of its own, beside those that the lab's GitHub sends one after the other.</summary>
-    public async Task<int> PostAsync(byte[] body)
+    public Task<int> PostAsync(byte[] body) => PostAsync(Controller, body, Guid.NewGuid());
+
+    /// <exception cref="HttpRequestException">The controller is gone.</exception>
+    public async Task<int> PostAsync(ControllerProcess controller, byte[] body, Guid id)
     {
-        using var http = new HttpClient();
-        using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(Controller.Address, "webhook")) { Content = new ByteArrayContent(body) };
+        using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(controller.Address, "webhook")) { Content = new ByteArrayContent(body) };
         request.Headers.Add("X-GitHub-Event", "workflow_job");
-        request.Headers.Add("X-GitHub-Delivery", $"{Guid.NewGuid()}");
+        request.Headers.Add("X-GitHub-Delivery", $"{id}");
         request.Headers.Add("X-Hub-Signature-256", Webhooks.Sign(Lab.GitHub.Options.WebhookSecret, body));
-        using var response = await http.SendAsync(request, TestContext.Current.CancellationToken);
+        using var response = await _http.SendAsync(request, TestContext.Current.CancellationToken);
         return (int)response.StatusCode;
     }
 
@@ -122,11 +129,17 @@ internal sealed class World : IAsyncDisposable
         _controllers.Remove(Controller);
     }
 
+    public async Task StopAllAsync()
+    {
+        await Task.WhenAll(_controllers.Select(c => c.DisposeAsync().AsTask()));
+        _controllers.Clear();
+    }
+
     public async ValueTask DisposeAsync()
     {
-        foreach (var controller in _controllers)
-            await controller.DisposeAsync();
+        await StopAllAsync();
         await Lab.DisposeAsync();
+        _http.Dispose();
         Directory.Delete(Folder, recursive: true);
     }
 }

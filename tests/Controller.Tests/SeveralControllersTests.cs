@@ -1,0 +1,101 @@
+using System.Collections.Concurrent;
+using Mayfly.Contract;
+using Mayfly.Lab;
+using Mayfly.Lab.GitHub;
+
+namespace Mayfly.Controller.Tests;
+
+/// <summary>Three controllers on one PostgreSQL, and what may happen to each of them.</summary>
+public sealed class SeveralControllersTests(PostgresServer postgres)
+{
+    private const int Jobs = 60;
+    private static readonly string[] Labels = ["mayfly"];
+
+    /// <summary>Two are killed and replaced, the third is cut off from the store for longer than its lease, each at a random moment.</summary>
+    [Fact]
+    public async Task Under_load_with_two_killed_and_one_cut_off_no_job_is_lost_and_none_gets_two_machines()
+    {
+        var seed = Environment.TickCount;
+        var random = new Random(seed);
+        var database = await postgres.NewDatabaseAsync();
+        await using var line = new CuttableLine(postgres.Socket);
+        await using var world = await World.StartAsync(controller: false);
+        Task<ControllerProcess> StartAsync(string connection) =>
+            world.StartControllerAsync(new Dictionary<string, string> { ["Mayfly__Database"] = connection, ["Mayfly__Lease"] = "3" });
+        var controllers = new ConcurrentDictionary<int, ControllerProcess>
+        {
+            [0] = await StartAsync(database),
+            [1] = await StartAsync(database),
+            [2] = await StartAsync(database.Replace(Path.GetDirectoryName(postgres.Socket)!, $"127.0.0.1;Port={line.Port};SSL Mode=Disable", StringComparison.Ordinal)),
+        };
+        world.Lab.GitHub.Webhooks.Target = null;
+
+        // What happens to them, each when so many machines have been launched.
+        int[] moments = [.. Enumerable.Range(0, 3).Select(i => random.Next((i * Jobs / 4) + 1, (i + 1) * Jobs / 4))];
+        var happening = HappenAsync();
+        var queued = new List<Job>();
+        for (var i = 0; i < Jobs; i++)
+            queued.Add((await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, [])).Job);
+        await world.Lab.GitHub.Webhooks.Settled;
+        // As GitHub and its redelivery do: what was not answered with 202 is sent again, to any of them.
+        await Parallel.ForEachAsync(world.Lab.GitHub.Webhooks.Log, new ParallelOptions { MaxDegreeOfParallelism = 4, CancellationToken = TestContext.Current.CancellationToken }, async (delivery, _) =>
+        {
+            for (var to = (int)(delivery.Id % 3); !await IsTakenAsync(delivery, to); to = (to + 1) % 3)
+            {
+            }
+        });
+        await happening;
+        foreach (var job in queued)
+            await world.LineAsync("launched i-", $"job {job.Id} ");
+        line.Mend();
+        await world.StopAllAsync(); // what the one that was cut off still had in hand is done with
+
+        var message = $"seed {seed}, moments {string.Join(", ", moments)}";
+        Assert.True(world.Living.Count == Jobs, $"{world.Living.Count} machines for {Jobs} jobs: {message}");
+        Assert.Equal(queued.Select(j => $"octo-org/octo-repo:{j.Id}-1").Order(), world.Living.Select(i => i.Tags[Tags.Launch]).Order());
+        Assert.Equal(world.Living.Select(i => ConfigParameter.NameFor(i.Id)).Order(), world.Lab.Ssm.Parameters.Select(p => p.Name).Order());
+        Assert.Equal(queued.Select(j => $"mayfly-{j.Id}-1").Order(), world.Lab.GitHub.Runners.All.Select(r => r.Name).Order());
+        await using var store = await Store.OpenAsync(database, Some.Lease, TimeProvider.System);
+        Assert.Equal(world.Living.Select(i => i.Id).Order(), (await store.Launches.AliveAsync()).Select(l => l.InstanceId!).Order());
+        Assert.Empty(await store.Deliveries.OpenAsync());
+
+        async Task HappenAsync()
+        {
+            var launched = 0;
+            var reached = moments.Select(_ => new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).ToArray();
+            world.Lab.Journal.Recorded += e =>
+            {
+                if (e.Name != "instance launched")
+                    return;
+                var now = Interlocked.Increment(ref launched);
+                for (var i = 0; i < moments.Length; i++)
+                {
+                    if (now >= moments[i])
+                        reached[i].TrySetResult();
+                }
+            };
+            for (var victim = 0; victim < 2; victim++)
+            {
+                await reached[victim].Task.WaitAsync(World.Limit);
+                await controllers[victim].KillAsync();
+                controllers[victim] = await StartAsync(database);
+                world.Lab.GitHub.Webhooks.Target = null;
+            }
+
+            await reached[2].Task.WaitAsync(World.Limit);
+            line.Cut();
+        }
+
+        async Task<bool> IsTakenAsync(Lab.GitHub.Delivery delivery, int to)
+        {
+            try
+            {
+                return await world.PostAsync(controllers[to], delivery.Body, delivery.Guid) == 202;
+            }
+            catch (Exception e) when (e is HttpRequestException or TaskCanceledException)
+            {
+                return false;
+            }
+        }
+    }
+}
