@@ -1,5 +1,5 @@
 // Everything that is built, run and tested here. ./build.sh alone lists the targets. The image is in packer/image.cake, the
-// tests and the demo in tests/tests.cake, the measurements in tests/bench.cake.
+// tests and the demo in tests/tests.cake, the measurements in tests/bench.cake, the controller's container in controller/container.cake.
 using System.Diagnostics;
 using System.Security.Cryptography;
 using System.Threading;
@@ -23,6 +23,7 @@ var tools = new (string Package, string Proof)[]
     ("jq", "/usr/bin/jq"), ("openssl", "/usr/bin/openssl"), ("qemu-system-x86", "/usr/bin/qemu-system-x86_64"), ("ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd"),
     ("iproute2", "/usr/bin/ip"), ("systemd-container", "/usr/bin/systemd-nspawn"), ("clang", "/usr/bin/clang"), ("zlib1g-dev", "/usr/include/zlib.h"), ("libsqlite3-0", "/usr/lib/*-linux-gnu/libsqlite3.so.0"),
     ("postgresql", "/usr/lib/postgresql/*/bin/initdb"),
+    ("buildah", "/usr/bin/buildah"), ("podman", "/usr/bin/podman"),
 };
 
 // Plain lines: Cake's own logging writes colour codes into files too.
@@ -179,6 +180,7 @@ Task("Controller")
     .Description("Publish the controller")
     .Does(() => Once("controller", Sources("controller", "agent/Contract", "agent/Aws"), Artifact("controller", "mayfly-controller"), () => Publish("controller", "controller/Controller.csproj", Artifact("controller"))));
 
+#load "controller/container.cake"
 #load "packer/image.cake"
 #load "tests/tests.cake"
 #load "tests/bench.cake"

@@ -69,7 +69,7 @@ expand() {
 packages=$work/packages.list
 { expand "$toolset"; tr ',' '\n' <<< "$extra"; } > "$packages"
 # Debian's mirror moves on, the cache does not: ./build.sh --target=Clean makes the next build take its newest packages.
-key=$(cat "$here/scripts/base.sh" "$packages" <(echo "$suite $mirror $kernel $SOURCE_DATE_EPOCH") | sha256sum | cut -c 1-16)
+key=$(cat "$here/scripts/base.sh" "$here/scripts/sources.sh" "$packages" <(echo "$suite $mirror $kernel $SOURCE_DATE_EPOCH") | sha256sum | cut -c 1-16)
 base=$cache/base-$key
 if [[ ! -f $base/done ]]; then
   say "Debian $suite and its kernel (about 40 s)"

@@ -58,6 +58,7 @@ Task("Test")
     .Description("Build everything and pass all tests, those in virtual machines included")
     .IsDependentOn("Image")
     .IsDependentOn("Controller")
+    .IsDependentOn("Container")
     .IsDependentOn("Lab")
     .Does(() =>
     {

@@ -77,7 +77,9 @@ internal sealed class ControllerProcess : IAsyncDisposable
         await _log;
     }
 
-    public async ValueTask DisposeAsync()
+    /// <summary>As an operator stops it.</summary>
+    /// <returns>Its exit code; 137 if it had to be killed.</returns>
+    public async Task<int> StopAsync()
     {
         if (!_process.HasExited)
         {
@@ -93,6 +95,12 @@ internal sealed class ControllerProcess : IAsyncDisposable
         }
 
         await _log;
+        return _process.ExitCode;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await StopAsync();
         _process.Dispose();
     }
 

@@ -35,16 +35,16 @@ public sealed class LightBed : IAsyncLifetime
 
     private readonly string _folder = Directory.CreateTempSubdirectory("mayfly-light-").FullName;
     private readonly ConcurrentDictionary<string, ConcurrentQueue<string>> _consoles = new();
-    private bool _isPossible;
     private int _count;
+
+    /// <summary>Whether this started in a fresh namespace: only that has no device but the loopback. Machines bring theirs.</summary>
+    internal static bool IsPossible { get; } = File.ReadLines("/proc/net/dev").Skip(2).Count() <= 1;
 
     internal Lab.Lab Lab { get; private set; } = null!;
 
     public async ValueTask InitializeAsync()
     {
-        // Only a fresh namespace has no device but the loopback; machines bring theirs.
-        _isPossible = File.ReadLines("/proc/net/dev").Skip(2).Count() <= 1;
-        if (!_isPossible)
+        if (!IsPossible)
             return;
         await LabNetwork.LayAsync();
         Lab = await Mayfly.Lab.Lab.StartAsync(new Lab.LabOptions
@@ -68,7 +68,7 @@ public sealed class LightBed : IAsyncLifetime
     /// <param name="tags">Of the instance, beside its launch.</param>
     internal async Task<LightRun> LaunchAsync(bool spot = false, string? fault = null, Action<Runner>? prepare = null, params (string Key, string Value)[] tags)
     {
-        if (!_isPossible)
+        if (!IsPossible)
             Assert.Skip("light machines need a network namespace of their own: run ./build.sh --target=Test");
         _ = Built.Image;
         var label = $"light-{Interlocked.Increment(ref _count)}";

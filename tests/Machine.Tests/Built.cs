@@ -11,6 +11,8 @@ internal static class Built
 
     public static string Controller => Require("artifacts/controller/mayfly-controller");
 
+    public static string Container => Require("artifacts/container/mayfly-controller.tar");
+
     public static string Path(string relative) => System.IO.Path.Combine(Repository, relative);
 
     private static string Require(string relative)
