@@ -37,10 +37,9 @@ public sealed class ContainerTests(ITestOutputHelper output)
         using var container = await ControllerContainer.LoadAsync();
         await using var lab = await Mayfly.Lab.Lab.StartAsync(new LabOptions());
         lab.Templates.Load(Demo.LaunchTemplate, "ami-0123456789abcdef0");
-        var lines = new Journal(TimeProvider.System);
 
         var clock = Stopwatch.StartNew();
-        var first = await StartAsync(lab, container, lines);
+        await using var first = await StartAsync(lab, container);
         output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"podman run to /healthz: {clock.Elapsed.TotalMilliseconds:F0} ms"));
         var status = await File.ReadAllLinesAsync($"/proc/{await container.ProcessIdAsync()}/status", TestContext.Current.CancellationToken);
         foreach (var line in (string[])["Uid:\t65532\t65532\t65532\t65532", "Gid:\t65532\t65532\t65532\t65532", "NoNewPrivs:\t1", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000"])
@@ -62,20 +61,19 @@ public sealed class ContainerTests(ITestOutputHelper output)
                 stopping = first.StopAsync();
         }
 
-        await using var second = await StartAsync(lab, container, lines);
+        await using var second = await StartAsync(lab, container);
         foreach (var id in accepted)
-        {
-            var known = await lines.WaitForAsync(e => e.Detail.Contains("launched i-", StringComparison.Ordinal) && e.Detail.Contains($" {id} ", StringComparison.Ordinal), Limit, TestContext.Current.CancellationToken);
-            var instance = Assert.Single(lab.Fleet.Instances, i => i.State is InstanceState.Pending or InstanceState.Running && i.Tags[Tags.Launch].Contains($"{id}", StringComparison.Ordinal));
-            Assert.Contains(instance.Id, known.Detail, StringComparison.Ordinal);
-            Assert.Single(lab.Ssm.Parameters, p => p.Name == ConfigParameter.NameFor(instance.Id));
-        }
-
+            await lab.Journal.WaitForAsync(e => e is { Source: "ssm", Name: "parameter stored" } && MachinesFor(id).Any(m => e.Subject == ConfigParameter.NameFor(m.Id)), Limit, TestContext.Current.CancellationToken);
+        Assert.Equal(0, await second.StopAsync());
+        Assert.All(accepted, id => Assert.Single(lab.Ssm.Parameters, p => p.Name == ConfigParameter.NameFor(Assert.Single(MachinesFor(id)).Id)));
         output.WriteLine($"accepted before it stopped: {accepted.Count}");
+
+        IEnumerable<Instance> MachinesFor(long job) =>
+            lab.Fleet.Instances.Where(i => i.State is InstanceState.Pending or InstanceState.Running && i.Tags[Tags.Launch].Contains($"{job}", StringComparison.Ordinal));
     }
 
-    private static Task<ControllerProcess> StartAsync(Lab.Lab lab, ControllerContainer container, Journal lines) =>
-        ControllerProcess.StartAsync(lab, container.Program, container.Folder, null, line => lines.Record("controller", "line", "", line));
+    private Task<ControllerProcess> StartAsync(Lab.Lab lab, ControllerContainer container) =>
+        ControllerProcess.StartAsync(lab, container.Program, container.Folder, null, output.WriteLine);
 
     /// <summary>The entries of the only layer.</summary>
     private static async Task<IReadOnlyList<(string Name, TarEntryType Type, UnixFileMode Mode, int Owner, long Length)>> ReadLayerAsync(string archive)
