@@ -22,8 +22,7 @@ var tools = new (string Package, string Proof)[]
     ("packer", "/usr/bin/packer"), ("osslsigncode", "/usr/bin/osslsigncode"), ("efitools", "/usr/bin/hash-to-efi-sig-list"), ("swtpm", "/usr/bin/swtpm"),
     ("jq", "/usr/bin/jq"), ("openssl", "/usr/bin/openssl"), ("qemu-system-x86", "/usr/bin/qemu-system-x86_64"), ("ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd"),
     ("iproute2", "/usr/bin/ip"), ("systemd-container", "/usr/bin/systemd-nspawn"), ("clang", "/usr/bin/clang"), ("zlib1g-dev", "/usr/include/zlib.h"), ("libsqlite3-0", "/usr/lib/*-linux-gnu/libsqlite3.so.0"),
-    ("postgresql", "/usr/lib/postgresql/*/bin/initdb"),
-    ("buildah", "/usr/bin/buildah"), ("podman", "/usr/bin/podman"),
+    ("postgresql", "/usr/lib/postgresql/*/bin/initdb"), ("wrk", "/usr/bin/wrk"), ("buildah", "/usr/bin/buildah"), ("podman", "/usr/bin/podman"),
 };
 
 // Plain lines: Cake's own logging writes colour codes into files too.

@@ -21,6 +21,9 @@ internal sealed class SqliteConnection : IDisposable
 
     private readonly DatabaseHandle _handle;
 
+    /// <summary>Statements that were prepared before and are not in use: preparing one costs more than running it.</summary>
+    private readonly Dictionary<string, StatementHandle> _prepared = [];
+
     /// <summary>Opens or makes a database whose commits are on the disk when they return.</summary>
     /// <exception cref="SqliteException">It cannot be opened or is no database.</exception>
     public SqliteConnection(string path)
@@ -41,7 +44,7 @@ internal sealed class SqliteConnection : IDisposable
     /// <returns>Rows changed.</returns>
     public int Execute(string sql, params ReadOnlySpan<object?> values)
     {
-        using var statement = new Statement(_handle, sql, values);
+        using var statement = Prepare(sql, values);
         while (statement.Step())
         {
         }
@@ -52,7 +55,7 @@ internal sealed class SqliteConnection : IDisposable
     /// <summary>Reads all rows.</summary>
     public List<T> Query<T>(string sql, Func<Statement, T> read, params ReadOnlySpan<object?> values)
     {
-        using var statement = new Statement(_handle, sql, values);
+        using var statement = Prepare(sql, values);
         var rows = new List<T>();
         while (statement.Step())
             rows.Add(read(statement));
@@ -83,7 +86,29 @@ internal sealed class SqliteConnection : IDisposable
         }
     }
 
-    public void Dispose() => _handle.Dispose();
+    public void Dispose()
+    {
+        foreach (var statement in _prepared.Values)
+            statement.Dispose();
+        _handle.Dispose();
+    }
+
+    private Statement Prepare(string sql, ReadOnlySpan<object?> values)
+    {
+        if (!_prepared.Remove(sql, out var prepared) && Native.sqlite3_prepare_v2(_handle, sql, -1, out prepared, out _) is not 0 and var result)
+            throw new SqliteException(result, Native.Message(_handle));
+        var statement = new Statement(_handle, prepared, done => { if (!_prepared.TryAdd(sql, done)) done.Dispose(); });
+        try
+        {
+            statement.Bind(values);
+            return statement;
+        }
+        catch
+        {
+            statement.Dispose();
+            throw;
+        }
+    }
 }
 
 internal sealed class DatabaseHandle() : SafeHandle(0, ownsHandle: true)

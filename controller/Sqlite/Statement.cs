@@ -14,11 +14,13 @@ internal sealed class Statement : IRow, IDisposable
 
     private readonly DatabaseHandle _database;
     private readonly StatementHandle _handle;
+    private readonly Action<StatementHandle> _giveBack;
 
-    public Statement(DatabaseHandle database, string sql, ReadOnlySpan<object?> values)
+    /// <param name="giveBack">Takes the handle when this is disposed, ready to be bound again.</param>
+    public Statement(DatabaseHandle database, StatementHandle handle, Action<StatementHandle> giveBack) => (_database, _handle, _giveBack) = (database, handle, giveBack);
+
+    public void Bind(ReadOnlySpan<object?> values)
     {
-        _database = database;
-        Check(Native.sqlite3_prepare_v2(database, sql, -1, out _handle, out _));
         for (var i = 0; i < values.Length; i++)
             Check(Bind(i + 1, values[i]));
     }
@@ -47,7 +49,12 @@ internal sealed class Statement : IRow, IDisposable
         return bytes;
     }
 
-    public void Dispose() => _handle.Dispose();
+    public void Dispose()
+    {
+        _ = Native.sqlite3_reset(_handle); // repeats the last step's error, which was thrown then
+        _ = Native.sqlite3_clear_bindings(_handle);
+        _giveBack(_handle);
+    }
 
     private int Bind(int index, object? value)
     {
@@ -100,6 +107,12 @@ internal static partial class Native
 
     [LibraryImport(Library)]
     internal static partial int sqlite3_finalize(nint statement);
+
+    [LibraryImport(Library)]
+    internal static partial int sqlite3_reset(StatementHandle statement);
+
+    [LibraryImport(Library)]
+    internal static partial int sqlite3_clear_bindings(StatementHandle statement);
 
     [LibraryImport(Library)]
     internal static partial int sqlite3_step(StatementHandle statement);

@@ -15,6 +15,7 @@ using Mayfly.Lab.Machines;
     (Supervision.Names, Supervision.MeasureAsync),
     (Boot.Names, Boot.MeasureAsync),
     (ImageFigures.Names, ImageFigures.MeasureAsync),
+    (Webhook.Names, Webhook.MeasureAsync),
 ];
 
 var options = args.Select(a => a.Split('=', 2)).ToDictionary(a => a[0].TrimStart('-'), a => a.Length > 1 ? a[1] : "");
