@@ -23,6 +23,48 @@ public sealed class DurabilityTests
         await world.AssertLaunchedOnceAsync(job);
     }
 
+    /// <summary>Not at a chosen moment: wherever the commits, the intake and the answers happen to be.</summary>
+    [Fact]
+    public async Task Killed_under_load_it_loses_no_delivery_that_it_answered_with_202()
+    {
+        var seed = Environment.TickCount;
+        var random = new Random(seed);
+        await using var world = await World.StartAsync(controller: false);
+        var answered = new System.Collections.Concurrent.ConcurrentBag<string>();
+        for (var round = 0; round < 3; round++)
+        {
+            var controller = await world.StartControllerAsync();
+            var (moment, acknowledged) = (random.Next(20, 300), 0);
+            var reached = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            var load = Task.WhenAll(Enumerable.Range(0, 8).Select(i => Task.Run(async () =>
+            {
+                for (var body = Some.Event(action: "in_progress"); ;)
+                {
+                    var id = Guid.NewGuid();
+                    try
+                    {
+                        if (await world.PostAsync(controller, body, id) != 202)
+                            continue;
+                    }
+                    catch (HttpRequestException)
+                    {
+                        return; // it is dead
+                    }
+
+                    answered.Add($"{id}");
+                    if (Interlocked.Increment(ref acknowledged) == moment)
+                        reached.SetResult();
+                }
+            })));
+            await reached.Task.WaitAsync(World.Limit, TestContext.Current.CancellationToken);
+            await controller.KillAsync();
+            await load.WaitAsync(World.Limit, TestContext.Current.CancellationToken);
+        }
+
+        var kept = (await world.StoredAsync(s => s.TransactAsync(sql => sql.QueryAsync("SELECT id FROM delivery", row => row.Text(0))))).ToHashSet();
+        Assert.True(answered.All(kept.Contains), $"{answered.Count(id => !kept.Contains(id))} of {answered.Count} deliveries that were answered are lost; seed {seed}");
+    }
+
     [Theory]
     [InlineData("github", "runner registered")]
     [InlineData("ec2", "instance launched")]
