@@ -1,4 +1,5 @@
 using System.Buffers.Text;
+using System.Collections.Concurrent;
 using System.Globalization;
 using System.Net;
 using System.Net.Http.Headers;
@@ -16,8 +17,11 @@ internal sealed class GitHubException(string call, HttpStatusCode status, string
 {
     public HttpStatusCode Status { get; } = status;
 
+    /// <summary>A limit of GitHub's is reached, for now.</summary>
+    public bool IsRateLimit { get; } = isRateLimit;
+
     /// <summary>Asking again makes no difference. GitHub also answers 403 when its rate limits are reached, which pass.</summary>
-    public bool IsFinal => !isRateLimit && Status is HttpStatusCode.NotFound or HttpStatusCode.Forbidden or HttpStatusCode.UnprocessableEntity;
+    public bool IsFinal => !IsRateLimit && Status is HttpStatusCode.NotFound or HttpStatusCode.Forbidden or HttpStatusCode.UnprocessableEntity;
 }
 
 /// <summary>A runner that was registered for one job, with its configuration.</summary>
@@ -38,8 +42,18 @@ internal sealed class GitHubApp(HttpClient http, Settings settings, RSA key, Tim
     /// <summary>A token is renewed this long before it expires, so that none expires on its way.</summary>
     private static readonly TimeSpan RenewBefore = TimeSpan.FromMinutes(5);
 
+    /// <summary>A call that would have to wait longer for GitHub's limits is not made.</summary>
+    private static readonly TimeSpan MostWait = TimeSpan.FromSeconds(30);
+
+    /// <summary>Tries of a call that GitHub refuses for its limits, each after the pause that GitHub asks for.</summary>
+    private const int Tries = 3;
+
+    private readonly ConcurrentDictionary<long, GitHubPace> _paces = new();
     private readonly SemaphoreSlim _renewing = new(1);
     private readonly Dictionary<long, (string Token, DateTimeOffset Expires)> _tokens = [];
+
+    /// <summary>How many calls GitHub takes from an installation.</summary>
+    public GitHubPace PaceOf(long installation) => _paces.GetOrAdd(installation, _ => new GitHubPace(settings, time));
 
     /// <summary>Registers a just-in-time runner for one job.</summary>
     /// <exception cref="GitHubException">409: the name is in use.</exception>
@@ -115,6 +129,8 @@ internal sealed class GitHubApp(HttpClient http, Settings settings, RSA key, Tim
 
     public void Dispose()
     {
+        foreach (var pace in _paces.Values)
+            pace.Dispose();
         _renewing.Dispose();
         http.Dispose();
         key.Dispose();
@@ -128,7 +144,7 @@ internal sealed class GitHubApp(HttpClient http, Settings settings, RSA key, Tim
             if (_tokens.TryGetValue(installation, out var kept) && time.GetUtcNow() < kept.Expires - RenewBefore)
                 return kept.Token;
             var answer = await SendAsync(HttpMethod.Post, string.Create(CultureInfo.InvariantCulture, $"app/installations/{installation}/access_tokens"),
-                SignAppToken(), null, GitHubJson.Default.InstallationToken, cancel);
+                SignAppToken(), null, GitHubJson.Default.InstallationToken, pace: null, cancel);
             _tokens[installation] = (answer!.Token, answer.ExpiresAt);
             return answer.Token;
         }
@@ -144,16 +160,27 @@ internal sealed class GitHubApp(HttpClient http, Settings settings, RSA key, Tim
         where TAnswer : class
     {
         var content = body is null ? null : JsonSerializer.SerializeToUtf8Bytes(body, requestType);
-        var token = await InstallationTokenAsync(installation, cancel);
-        try
+        var pace = PaceOf(installation);
+        for (var attempt = 1; ; attempt++)
         {
-            return await SendAsync(method, path, token, content, answerType, cancel);
-        }
-        catch (GitHubException e) when (e.Status == HttpStatusCode.Unauthorized)
-        {
-            // Revoked before its time, as when the App's permissions change: the next call gets a new one.
-            await ForgetAsync(installation, token, cancel);
-            throw;
+            if (pace.UntilCall(method) is var wait && wait > MostWait)
+                throw new GitHubException($"{method} {path}", HttpStatusCode.TooManyRequests, $"not asked: GitHub's limits leave nothing for another {wait.TotalSeconds:F0} s", isRateLimit: true);
+            await pace.TakeAsync(method, cancel);
+            var token = await InstallationTokenAsync(installation, cancel);
+            try
+            {
+                return await SendAsync(method, path, token, content, answerType, pace, cancel);
+            }
+            catch (GitHubException e) when (e.IsRateLimit && attempt < Tries && pace.UntilCall(method) <= MostWait)
+            {
+                // its pace has learned from the answer
+            }
+            catch (GitHubException e) when (e.Status == HttpStatusCode.Unauthorized)
+            {
+                // Revoked before its time, as when the App's permissions change: the next call gets a new one.
+                await ForgetAsync(installation, token, cancel);
+                throw;
+            }
         }
     }
 
@@ -165,7 +192,7 @@ internal sealed class GitHubApp(HttpClient http, Settings settings, RSA key, Tim
         _renewing.Release();
     }
 
-    private async Task<TAnswer?> SendAsync<TAnswer>(HttpMethod method, string path, string token, byte[]? content, JsonTypeInfo<TAnswer> answerType, CancellationToken cancel)
+    private async Task<TAnswer?> SendAsync<TAnswer>(HttpMethod method, string path, string token, byte[]? content, JsonTypeInfo<TAnswer> answerType, GitHubPace? pace, CancellationToken cancel)
         where TAnswer : class
     {
         using var request = new HttpRequestMessage(method, path);
@@ -181,15 +208,13 @@ internal sealed class GitHubApp(HttpClient http, Settings settings, RSA key, Tim
 
         using var response = await http.SendAsync(request, cancel);
         var body = await response.Content.ReadAsByteArrayAsync(cancel);
+        var message = response.IsSuccessStatusCode ? "" : MessageOf(body);
+        var isLimit = GitHubPace.IsLimit(response, message);
+        pace?.Learn(response, isLimit);
         if (!response.IsSuccessStatusCode)
-            throw new GitHubException($"{method} {path}", response.StatusCode, MessageOf(body), IsRateLimit(response));
+            throw new GitHubException($"{method} {path}", response.StatusCode, message, isLimit);
         return body.Length == 0 ? null : JsonSerializer.Deserialize(body, answerType);
     }
-
-    /// <summary>https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit</summary>
-    private static bool IsRateLimit(HttpResponseMessage response) => response.StatusCode == HttpStatusCode.TooManyRequests
-        || response.Headers.RetryAfter is not null
-        || (response.Headers.TryGetValues("X-RateLimit-Remaining", out var left) && left.Contains("0"));
 
     private static string MessageOf(byte[] body)
     {

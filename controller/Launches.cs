@@ -4,7 +4,8 @@ using Mayfly.Controller.Database;
 namespace Mayfly.Controller;
 
 /// <summary>A job that waits for a machine, as far as the order of the queue depends on it.</summary>
-internal sealed record WaitingLaunch(LaunchId Id, DateTimeOffset QueuedAt, int Vcpus);
+/// <param name="Installation">Whose calls to GitHub it takes.</param>
+internal sealed record WaitingLaunch(LaunchId Id, DateTimeOffset QueuedAt, int Vcpus, long Installation);
 
 /// <summary>What of a repository's is alive or being launched.</summary>
 internal sealed record Load(int Machines, int Vcpus)
@@ -162,12 +163,12 @@ internal sealed class Launches(IDatabase database, string controller)
         // Of each repository, no more than could be claimed: the queue may be long.
         var waiting = await sql.QueryAsync(
             """
-            SELECT repository, key, queued_at, vcpus FROM (
-              SELECT repository, key, queued_at, vcpus, row_number() OVER (PARTITION BY repository ORDER BY queued_at, key) AS place
+            SELECT repository, key, queued_at, vcpus, installation FROM (
+              SELECT repository, key, queued_at, vcpus, installation, row_number() OVER (PARTITION BY repository ORDER BY queued_at, key) AS place
               FROM launch WHERE state = 'Waiting' AND not_before <= ?2) AS queue
             WHERE place <= ?1 ORDER BY queued_at, key
             """,
-            row => new WaitingLaunch(new LaunchId(row.Text(0), row.Text(1)), row.Time(2), (int)row.Integer(3)), most, sql.Now.ToText());
+            row => new WaitingLaunch(new LaunchId(row.Text(0), row.Text(1)), row.Time(2), (int)row.Integer(3), row.Integer(4)), most, sql.Now.ToText());
         if (waiting.Count == 0)
             return [];
         var alive = (await sql.QueryAsync(

@@ -64,7 +64,7 @@ internal static class Program
             }
 
             await using var store = await Store.OpenAsync(settings.Database, settings.Lease, TimeProvider.System);
-            await using var app = await BuildAsync(builder, settings, secrets, store);
+            await using var app = await BuildAsync(builder, settings, secrets, store, TimeProvider.System);
             await app.RunAsync();
             return 0;
         }
@@ -80,7 +80,9 @@ internal static class Program
         }
     }
 
-    private static async Task<WebApplication> BuildAsync(WebApplicationBuilder builder, Settings settings, AppSecrets secrets, Store store)
+    /// <summary>The controller, ready to run.</summary>
+    /// <param name="time">All that it waits for and measures goes by this clock.</param>
+    internal static async Task<WebApplication> BuildAsync(WebApplicationBuilder builder, Settings settings, AppSecrets secrets, Store store, TimeProvider time)
     {
         builder.Logging.ClearProviders();
         builder.Logging.AddSerilog(new LoggerConfiguration()
@@ -100,13 +102,14 @@ internal static class Program
             return new AwsKeys(keys.AccessKey, keys.SecretKey, keys.UseToken ? keys.Token : null);
         }
 
-        var ec2 = new Ec2Client(AwsConnection.To("ec2", settings.Region, KeysAsync, CallLimit, TimeProvider.System));
-        var ssm = new SsmClient(AwsConnection.To("ssm", settings.Region, KeysAsync, CallLimit, TimeProvider.System));
-        var github = new GitHubApp(new HttpClient { BaseAddress = settings.GitHubApi, Timeout = CallLimit }, settings, secrets.Key, TimeProvider.System);
-        var launcher = new Launcher(github, ec2, ssm, await FindAccountAsync(settings), settings, store.Launches, TimeProvider.System);
-        var inbox = new InboxWake(TimeProvider.System);
+        var paces = new AwsPaces(settings, time);
+        var ec2 = new Ec2Client(AwsConnection.To("ec2", settings.Region, KeysAsync, CallLimit, time, pace: paces.Calls));
+        var ssm = new SsmClient(AwsConnection.To("ssm", settings.Region, KeysAsync, CallLimit, time, pace: paces.Calls));
+        var github = new GitHubApp(new HttpClient { BaseAddress = settings.GitHubApi, Timeout = CallLimit }, settings, secrets.Key, time);
+        var launcher = new Launcher(github, ec2, ssm, await FindAccountAsync(settings), settings, store.Launches, time);
+        var inbox = new InboxWake(time);
 
-        builder.Services.AddSingleton(TimeProvider.System).AddSingleton(settings).AddSingleton(store).AddSingleton(inbox).AddSingleton<QueueWake>().AddSingleton<Heart>().AddSingleton(ec2).AddSingleton(launcher);
+        builder.Services.AddSingleton(time).AddSingleton(settings).AddSingleton(store).AddSingleton(inbox).AddSingleton<QueueWake>().AddSingleton<Heart>().AddSingleton(ec2).AddSingleton(paces).AddSingleton(github).AddSingleton(launcher);
         // The first to start is the last to stop.
         builder.Services.AddHostedService(services => services.GetRequiredService<Heart>()).AddHostedService<Intake>().AddHostedService<Scheduler>().AddHostedService<Watcher>();
         var app = builder.Build();

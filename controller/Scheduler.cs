@@ -4,15 +4,21 @@ using Mayfly.Controller.Database;
 namespace Mayfly.Controller;
 
 /// <summary>Claims launches from the queue, each job in its turn, and has them launched, several at once.</summary>
-internal sealed partial class Scheduler(Store store, Launcher launcher, Heart heart, QueueWake queue, TimeProvider time, ILogger<Scheduler> log) : BackgroundService
+internal sealed partial class Scheduler(Store store, Launcher launcher, Heart heart, QueueWake queue, AwsPaces aws, GitHubApp github, TimeProvider time, ILogger<Scheduler> log) : BackgroundService
 {
-    /// <summary>Launches under way at once. What paces them are the services' limits, of about three a second; one takes a few seconds.</summary>
+    /// <summary>Launches under way at once. What paces them are the services' limits, of about two a second; one takes a few seconds.</summary>
     private const int AtOnce = 32;
+
+    /// <summary>A machine that waits so long for its configuration to be stored costs money for nothing: then no more are begun.</summary>
+    private static readonly TimeSpan MostWaitToStore = TimeSpan.FromSeconds(10);
 
     /// <summary>Tries of one launch, with pauses that double from 5 s: some ten minutes in all, then it is given up.</summary>
     private const int MostTries = 8;
 
     private static readonly TimeSpan FirstPause = TimeSpan.FromSeconds(5);
+
+    /// <summary>Of a launch that is tried on for longer, because services refuse it for their limits alone.</summary>
+    private static readonly TimeSpan MostPause = TimeSpan.FromMinutes(5);
 
     /// <summary>Launches under way have this long when the controller is asked to stop: less than the host waits (30 s).
     /// One that does not finish is taken up where it stands by the next start, or by another controller.</summary>
@@ -29,9 +35,9 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, Heart he
         {
             try
             {
-                if (AtOnce - _underWay is > 0 and var free && !heart.Member.IsCancellationRequested)
+                if (Places is > 0 and var free && !heart.Member.IsCancellationRequested)
                 {
-                    foreach (var launch in await store.Launches.ClaimAsync(free, InOrder))
+                    foreach (var launch in await store.Launches.ClaimAsync(free, InOrder()))
                         launches.Add(LaunchAsync(launch, finish.Token));
                 }
             }
@@ -43,7 +49,7 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, Heart he
             launches.RemoveWhere(l => l.IsCompleted);
             try
             {
-                await queue.WaitAsync(stoppingToken);
+                await queue.WaitAsync(UntilPlace, stoppingToken);
             }
             catch (OperationCanceledException)
             {
@@ -54,7 +60,24 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, Heart he
         await Task.WhenAll(launches);
     }
 
-    private static WaitingLaunch? InOrder(IReadOnlyCollection<WaitingLaunch> waiting, IReadOnlyDictionary<string, Load> alive) => waiting.FirstOrDefault();
+    /// <summary>Launches that can be begun now. No more are claimed: whose turn it is is decided when a place comes free, not before.</summary>
+    private int Places => aws["PutParameter"].Until(1) > MostWaitToStore ? 0 : Math.Min(AtOnce - _underWay, aws.LaunchesLeft);
+
+    /// <summary>When to look again: as soon as a place comes free by itself.</summary>
+    private TimeSpan UntilPlace => aws.UntilLaunch is var until && until > TimeSpan.Zero && until < Wake.LookEvery ? until : Wake.LookEvery;
+
+    /// <summary>The first whose runner can be registered now.</summary>
+    private NextInLine InOrder()
+    {
+        var turns = new Dictionary<long, int>();
+        return (waiting, _) =>
+        {
+            var next = waiting.FirstOrDefault(w => github.PaceOf(w.Installation).RegistrationsLeft > turns.GetValueOrDefault(w.Installation));
+            if (next is not null)
+                turns[next.Installation] = turns.GetValueOrDefault(next.Installation) + 1;
+            return next;
+        };
+    }
 
     private async Task LaunchAsync(LaunchRecord launch, CancellationToken finish)
     {
@@ -79,7 +102,7 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, Heart he
             await WriteAsync(() => store.Launches.DroppedAsync(launch.Id, e.Message), limit.Token);
             LogRefused(launch.Id.Repository, launch.JobId, e.Message);
         }
-        catch (Exception e) when (e is LaunchRefusedException || launch.Tries >= MostTries)
+        catch (Exception e) when (e is LaunchRefusedException || (launch.Tries >= MostTries && !IsLimit(e)))
         {
             await WriteAsync(() => store.Launches.RefusedAsync(launch.Id, e.Message), limit.Token);
             LogRefused(launch.Id.Repository, launch.JobId, e.Message);
@@ -87,7 +110,7 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, Heart he
         catch (Exception e)
         {
             // Whatever it is: one launch must not stop the others, and all its tries are counted.
-            var pause = FirstPause * Math.Pow(2, launch.Tries - 1);
+            var pause = FirstPause * Math.Pow(2, launch.Tries - 1) is var doubled && doubled < MostPause ? doubled : MostPause;
             await WriteAsync(() => store.Launches.AgainAfterAsync(launch.Id, pause), limit.Token);
             LogRetry(launch.Id.Repository, launch.JobId, launch.Tries, pause, e.Message,
                 e is AwsException or GitHubException or HttpRequestException or TimeoutException or OperationCanceledException or StoreException ? null : e);
@@ -98,6 +121,9 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, Heart he
             queue.Set();
         }
     }
+
+    /// <summary>It says nothing of the launch, and passes.</summary>
+    private static bool IsLimit(Exception e) => e is AwsException { IsThrottling: true } or GitHubException { IsRateLimit: true };
 
     /// <summary>Tries until it is written down: nobody else takes the launch up while this controller is alive.</summary>
     private async Task WriteAsync(Func<Task> write, CancellationToken cancel)

@@ -38,6 +38,10 @@ internal sealed class SettingSource(IConfigurationSection? section)
     /// <param name="what">What happens in that time: the reference begins it with "seconds".</param>
     public TimeSpan Seconds(string key, long byDefault, long least, long most, string what) => TimeSpan.FromSeconds(Number(key, byDefault, least, most, $"seconds {what}"));
 
+    /// <param name="what">Whose calls: the reference begins it with "calls a minute of".</param>
+    /// <returns>Calls a second.</returns>
+    public double PerMinute(string key, long byDefault, string what) => Number(key, byDefault, 1, 1_000_000, $"calls a minute of {what}") / 60.0;
+
     public string ExistingFile(string key, string what) =>
         Of(key, null, "a file that exists and can be read", what, (string text, out string value) => File.Exists(value = text));
 

@@ -43,6 +43,25 @@ internal sealed record Settings(SettingSource Source)
 
     public TimeSpan LookEvery { get; init; } = Source.Seconds("LookEvery", 30, 1, 3600, "between two looks for machines that have ended");
 
+    /// <summary>Calls a second; likewise the other paces.</summary>
+    public double CreateFleetPace { get; init; } = Source.PerMinute("Pace:CreateFleet", 120, "`CreateFleet`: launches; EC2's bucket for new instances gives 2 a second back");
+
+    public double TerminatePace { get; init; } = Source.PerMinute("Pace:TerminateInstances", 300, "`TerminateInstances`");
+
+    public double DescribePace { get; init; } = Source.PerMinute("Pace:Describe", 600, "`DescribeInstances` and of `GetConsoleOutput`, each");
+
+    public double TagPace { get; init; } = Source.PerMinute("Pace:Tags", 300, "`CreateTags` and of `DeleteTags`, each; launches do not count");
+
+    public double PutParameterPace { get; init; } = Source.PerMinute("Pace:PutParameter", 180, "`PutParameter`; AWS documents 2,400, accounts were held to 180 to 600");
+
+    public double DeleteParameterPace { get; init; } = Source.PerMinute("Pace:DeleteParameter", 180, "`DeleteParameter`; the account has 300, and every machine deletes its own");
+
+    /// <summary>Points a minute.</summary>
+    public double GitHubPoints { get; init; } = Source.Number("Pace:GitHubPoints", 900, 60, 1_000_000, "points a minute of an installation: 5 for a call that changes something, 1 for another");
+
+    /// <summary>Calls an hour.</summary>
+    public double GitHubCalls { get; init; } = Source.Number("Pace:GitHubCalls", 10_000, 60, 10_000_000, "calls an hour of an installation");
+
     /// <summary>workflow_job events stay far below the default.</summary>
     public int MaxBody { get; init; } = (int)Source.Number("MaxBody", 1 << 20, 1 << 10, 25_000_000, "bytes of a webhook's body; GitHub's own limit is 25 MB");
 

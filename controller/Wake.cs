@@ -13,9 +13,12 @@ internal class Wake(TimeProvider time)
     public void Set() => _woken.Writer.TryWrite(true);
 
     /// <summary>Until woken, or until the next look.</summary>
-    public async Task WaitAsync(CancellationToken cancel)
+    public Task WaitAsync(CancellationToken cancel) => WaitAsync(LookEvery, cancel);
+
+    /// <param name="atMost">When there will be something to do again, if nobody wakes it before.</param>
+    public async Task WaitAsync(TimeSpan atMost, CancellationToken cancel)
     {
-        using var look = new CancellationTokenSource(LookEvery, time);
+        using var look = new CancellationTokenSource(atMost, time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(look.Token, cancel);
         try
         {

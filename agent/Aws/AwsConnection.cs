@@ -6,6 +6,11 @@ namespace Mayfly.Aws;
 /// <param name="Target">The operation, where the protocol has it in a header.</param>
 internal sealed record AwsRequest(byte[] Body, string ContentType, string? Target);
 
+/// <summary>What paces the calls of a connection, each try of each.</summary>
+/// <param name="WaitAsync">Until the action may be called.</param>
+/// <param name="Throttled">The service has refused the action for its rate.</param>
+public sealed record CallPace(Func<string, CancellationToken, ValueTask> WaitAsync, Action<string> Throttled);
+
 /// <summary>
 /// A signed HTTP connection to one AWS service in one region. The service packages that would marshal the calls do not
 /// restore everywhere this is built, so the calls that Mayfly makes are written out in this folder (docs/decisions/0003).
@@ -30,9 +35,10 @@ public sealed class AwsConnection : IDisposable
     private readonly string _region;
     private readonly AwsKeySource _keys;
     private readonly TimeProvider _time;
+    private readonly CallPace? _pace;
 
-    private AwsConnection(HttpClient http, Uri address, string service, string region, AwsKeySource keys, TimeProvider time) =>
-        (_http, _address, _service, _region, _keys, _time) = (http, address, service, region, keys, time);
+    private AwsConnection(HttpClient http, Uri address, string service, string region, AwsKeySource keys, TimeProvider time, CallPace? pace) =>
+        (_http, _address, _service, _region, _keys, _time, _pace) = (http, address, service, region, keys, time, pace);
 
     /// <summary>
     /// Connects to a service. The address follows the standard variables <c>AWS_ENDPOINT_URL_&lt;SERVICE&gt;</c> and
@@ -42,9 +48,11 @@ public sealed class AwsConnection : IDisposable
     /// <param name="service">Signing name, such as <c>ssm</c>.</param>
     /// <param name="limit">End of one try, connecting included.</param>
     /// <param name="connect">How a connection is made; null for HttpClient's own way.</param>
+    /// <param name="pace">Null for a caller of few calls.</param>
     public static AwsConnection To(
-        string service, string region, AwsKeySource keys, TimeSpan limit, TimeProvider time, Func<SocketsHttpConnectionContext, CancellationToken, ValueTask<Stream>>? connect = null) =>
-        new(new HttpClient(WipedConnections.MakeHandler(Lifetime, useProxy: true, connect)) { Timeout = limit }, AddressOf(service, region), service, region, keys, time);
+        string service, string region, AwsKeySource keys, TimeSpan limit, TimeProvider time, Func<SocketsHttpConnectionContext, CancellationToken, ValueTask<Stream>>? connect = null,
+        CallPace? pace = null) =>
+        new(new HttpClient(WipedConnections.MakeHandler(Lifetime, useProxy: true, connect)) { Timeout = limit }, AddressOf(service, region), service, region, keys, time, pace);
 
     /// <summary>Connects with keys that do not change.</summary>
     public static AwsConnection To(string service, string region, AwsKeys keys, TimeSpan limit, TimeProvider time) =>
@@ -62,12 +70,19 @@ public sealed class AwsConnection : IDisposable
     {
         for (var attempt = 1; ; attempt++)
         {
+            if (_pace is not null)
+                await _pace.WaitAsync(action, cancel);
             try
             {
                 using var request = await SignedAsync(content, cancel);
                 using var response = await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel);
                 var body = await WipedConnections.ReadAsync(response, MostAnswerBytes, _http.Timeout, cancel);
-                return response.IsSuccessStatusCode ? body : throw readError(response, body);
+                if (response.IsSuccessStatusCode)
+                    return body;
+                var error = readError(response, body);
+                if (error.IsThrottling)
+                    _pace?.Throttled(action);
+                throw error;
             }
             catch (AwsException refused) when ((refused.IsThrottling || refused.IsServerFault) && attempt < Tries)
             {
