@@ -4,7 +4,7 @@ namespace Mayfly.Controller;
 
 /// <summary>Works the inbox off: each delivery is parsed and decided on, and what follows is written down together with its being done.
 /// Nothing outside the store is touched here, so that a crash leaves nothing half done.</summary>
-internal sealed partial class Intake(Store store, Settings settings, InboxWake inbox, QueueWake queue, ILogger<Intake> log) : BackgroundService
+internal sealed partial class Intake(Store store, Settings settings, InboxWake inbox, QueueWake queue, Seen.Health health, ILogger<Intake> log) : BackgroundService
 {
     /// <summary>Deliveries of one transaction.</summary>
     private const int Together = 100;
@@ -13,6 +13,7 @@ internal sealed partial class Intake(Store store, Settings settings, InboxWake i
     {
         while (!stoppingToken.IsCancellationRequested)
         {
+            health.Turn("intake");
             try
             {
                 if (await WorkAsync() == Together)

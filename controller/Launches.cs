@@ -134,8 +134,8 @@ internal sealed class Launches(IDatabase database, string controller)
     public Task<LaunchRecord?> FindAsync(LaunchId id) => database.TransactAsync(sql => FindAsync(sql, id));
 
     /// <summary>How many launches stand in each state that is not an end.</summary>
-    public Task<List<(LaunchState State, long Count)>> CountAsync() => database.TransactAsync(sql => sql.QueryAsync(
-        "SELECT state, count(*) FROM launch WHERE state NOT IN ('Ended', 'Refused', 'Dropped') GROUP BY state", row => (Enum.Parse<LaunchState>(row.Text(0)), row.Integer(1))));
+    public static ValueTask<List<(LaunchState State, long Count)>> CountAsync(ISql sql) => sql.QueryAsync(
+        "SELECT state, count(*) FROM launch WHERE state NOT IN ('Ended', 'Refused', 'Dropped') GROUP BY state", row => (Enum.Parse<LaunchState>(row.Text(0)), row.Integer(1)));
 
     private static async ValueTask<LaunchRecord?> FindAsync(ISql sql, LaunchId id) =>
         await sql.QueryAsync($"{Select} WHERE repository = ?1 AND key = ?2", Read, id.Repository, id.Key) is [var found] ? found : null;

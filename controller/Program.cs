@@ -3,8 +3,12 @@ using Amazon.Runtime.Credentials;
 using Amazon.SecurityToken;
 using Amazon.SecurityToken.Model;
 using Mayfly.Aws;
+using Mayfly.Controller.Seen;
 using Serilog;
 using Serilog.Events;
+using Serilog.Formatting;
+using Serilog.Formatting.Display;
+using Serilog.Formatting.Json;
 
 namespace Mayfly.Controller;
 
@@ -84,11 +88,12 @@ internal static class Program
     /// <param name="time">All that it waits for and measures goes by this clock.</param>
     internal static async Task<WebApplication> BuildAsync(WebApplicationBuilder builder, Settings settings, AppSecrets secrets, Store store, TimeProvider time)
     {
+        ITextFormatter formatter = settings.LogAsJson ? new JsonFormatter(renderMessage: true) : new MessageTemplateTextFormatter("[{Timestamp:HH:mm:ss} {Level:u3}] {Message:lj}{NewLine}{Exception}", System.Globalization.CultureInfo.InvariantCulture);
         builder.Logging.ClearProviders();
         builder.Logging.AddSerilog(new LoggerConfiguration()
             .MinimumLevel.Override("Microsoft", LogEventLevel.Warning)
             .MinimumLevel.Override("Microsoft.Hosting.Lifetime", LogEventLevel.Information)
-            .WriteTo.Console(formatProvider: System.Globalization.CultureInfo.InvariantCulture).CreateLogger(), dispose: true);
+            .WriteTo.Console(formatter).CreateLogger(), dispose: true);
         // A larger body is answered by the webhook itself, with its reason.
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Limits.MaxRequestBodySize = null);
         if (Environment.GetEnvironmentVariable("ASPNETCORE_URLS") is null)
@@ -109,28 +114,18 @@ internal static class Program
         var launcher = new Launcher(github, ec2, ssm, await FindAccountAsync(settings), settings, store.Launches, time);
         var inbox = new InboxWake(time);
 
-        builder.Services.AddSingleton(time).AddSingleton(settings).AddSingleton(store).AddSingleton(inbox).AddSingleton<QueueWake>().AddSingleton<Heart>().AddSingleton(ec2).AddSingleton(paces).AddSingleton(github).AddSingleton(launcher);
+        builder.Services.AddSingleton(time).AddSingleton(settings).AddSingleton(store).AddSingleton(inbox).AddSingleton<QueueWake>().AddSingleton<Heart>().AddSingleton<Health>().AddSingleton(_ => new Observers(Version)).AddSingleton(ec2).AddSingleton(paces).AddSingleton(github).AddSingleton(launcher);
         // The first to start is the last to stop.
-        builder.Services.AddHostedService(services => services.GetRequiredService<Heart>()).AddHostedService<Intake>().AddHostedService<Scheduler>().AddHostedService<Watcher>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<Heart>()).AddHostedService<Intake>().AddHostedService<Scheduler>().AddHostedService<Watcher>().AddHostedService<Counting>();
         var app = builder.Build();
         app.MapPost("/webhook", new Webhook(store.Deliveries, inbox, settings, secrets.Webhook, app.Services.GetRequiredService<ILogger<Webhook>>()).HandleAsync);
-        app.MapGet("/healthz", () => HealthAsync(store));
+        var (health, page) = (app.Services.GetRequiredService<Health>(), app.Services.GetRequiredService<Observers>().Page);
+        app.MapGet("/healthz", health.Alive);
+        app.MapGet("/readyz", health.ReadyAsync);
+        app.MapGet("/metrics", () => Results.Text(page.Render(), MetricsPage.ContentType));
         app.Logger.LogInformation("mayfly-controller {Version}: {Repositories}, label {Label}, launch template {Template} in {Region}, database {Database}",
             Version, string.Join(", ", settings.Repositories), settings.Label, settings.LaunchTemplate, settings.Region, settings.Database);
         return app;
-    }
-
-    private static async Task<IResult> HealthAsync(Store store)
-    {
-        try
-        {
-            await store.CheckWritableAsync();
-            return Results.Text("alive\n");
-        }
-        catch (Database.StoreException e)
-        {
-            return Results.Text($"the store cannot be written: {e.Message}\n", statusCode: StatusCodes.Status503ServiceUnavailable);
-        }
     }
 
     private static async Task<AwsAccount> FindAccountAsync(Settings settings)

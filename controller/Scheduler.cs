@@ -1,10 +1,11 @@
 using Mayfly.Aws;
 using Mayfly.Controller.Database;
+using Mayfly.Controller.Seen;
 
 namespace Mayfly.Controller;
 
 /// <summary>Claims launches from the queue, each job in its turn, and has them launched, several at once.</summary>
-internal sealed partial class Scheduler(Store store, Launcher launcher, Heart heart, QueueWake queue, AwsPaces aws, GitHubApp github, TimeProvider time, ILogger<Scheduler> log) : BackgroundService
+internal sealed partial class Scheduler(Store store, Launcher launcher, Heart heart, QueueWake queue, Health health, AwsPaces aws, GitHubApp github, TimeProvider time, ILogger<Scheduler> log) : BackgroundService
 {
     /// <summary>Launches under way at once. What paces them are the services' limits, of about two a second; one takes a few seconds.</summary>
     private const int AtOnce = 32;
@@ -33,6 +34,7 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, Heart he
         var launches = new HashSet<Task>();
         while (!stoppingToken.IsCancellationRequested)
         {
+            health.Turn("scheduler");
             try
             {
                 if (Places is > 0 and var free && !heart.Member.IsCancellationRequested)
@@ -87,6 +89,8 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, Heart he
         {
             var instance = await launcher.LaunchAsync(launch, limit.Token, heart.Member);
             await store.Launches.LaunchedAsync(launch.Id, instance);
+            Count("launched");
+            Figures.QueuedToLaunched.Record((time.GetUtcNow() - launch.QueuedAt).TotalSeconds);
             LogLaunched(launch.Id.Repository, launch.JobId, launch.Name, instance);
         }
         catch (Exception) when (limit.IsCancellationRequested)
@@ -99,11 +103,13 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, Heart he
         }
         catch (JobGoneException e)
         {
+            Count("gone");
             await WriteAsync(() => store.Launches.DroppedAsync(launch.Id, e.Message), limit.Token);
             LogRefused(launch.Id.Repository, launch.JobId, e.Message);
         }
         catch (Exception e) when (e is LaunchRefusedException || (launch.Tries >= MostTries && !IsLimit(e)))
         {
+            Count("refused");
             await WriteAsync(() => store.Launches.RefusedAsync(launch.Id, e.Message), limit.Token);
             LogRefused(launch.Id.Repository, launch.JobId, e.Message);
         }
@@ -111,6 +117,7 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, Heart he
         {
             // Whatever it is: one launch must not stop the others, and all its tries are counted.
             var pause = FirstPause * Math.Pow(2, launch.Tries - 1) is var doubled && doubled < MostPause ? doubled : MostPause;
+            Count("failed");
             await WriteAsync(() => store.Launches.AgainAfterAsync(launch.Id, pause), limit.Token);
             LogRetry(launch.Id.Repository, launch.JobId, launch.Tries, pause, e.Message,
                 e is AwsException or GitHubException or HttpRequestException or TimeoutException or OperationCanceledException or StoreException ? null : e);
@@ -124,6 +131,8 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, Heart he
 
     /// <summary>It says nothing of the launch, and passes.</summary>
     private static bool IsLimit(Exception e) => e is AwsException { IsThrottling: true } or GitHubException { IsRateLimit: true };
+
+    private static void Count(string outcome) => Figures.Launches.Add(1, new KeyValuePair<string, object?>("outcome", outcome));
 
     /// <summary>Tries until it is written down: nobody else takes the launch up while this controller is alive.</summary>
     private async Task WriteAsync(Func<Task> write, CancellationToken cancel)

@@ -62,6 +62,8 @@ internal sealed record Settings(SettingSource Source)
     /// <summary>Calls an hour.</summary>
     public double GitHubCalls { get; init; } = Source.Number("Pace:GitHubCalls", 10_000, 60, 10_000_000, "calls an hour of an installation");
 
+    public bool LogAsJson { get; init; } = Source.Choice("Log", ["text", "json"], "lines for people, or one JSON object a line with each value under its name") == "json";
+
     /// <summary>workflow_job events stay far below the default.</summary>
     public int MaxBody { get; init; } = (int)Source.Number("MaxBody", 1 << 20, 1 << 10, 25_000_000, "bytes of a webhook's body; GitHub's own limit is 25 MB");
 

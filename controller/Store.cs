@@ -46,6 +46,14 @@ internal sealed class Store : IAsyncDisposable
     /// <summary>Runs several calls that take an <see cref="ISql"/> as one.</summary>
     public Task<T> TransactAsync<T>(Func<ISql, ValueTask<T>> act) => _database.TransactAsync(act);
 
+    public Task<Seen.Census> CountAsync(bool leads) => _database.TransactAsync(async sql =>
+    {
+        var states = await Launches.CountAsync(sql);
+        var oldest = await sql.QueryAsync("SELECT min(queued_at) FROM launch WHERE state = 'Waiting'", row => row.TextOrNull(0) is null ? (DateTimeOffset?)null : row.Time(0));
+        var open = await sql.QueryAsync("SELECT count(*) FROM delivery WHERE done = 0", row => row.Integer(0));
+        return new Seen.Census(sql.Now, states, oldest[0], open[0], leads);
+    });
+
     /// <summary>Takes what every write takes and gives it back.</summary>
     /// <exception cref="StoreException">Nothing can be written.</exception>
     public Task CheckWritableAsync() => _database.TransactAsync(async sql => await sql.ExecuteAsync("DELETE FROM delivery WHERE id = ''"));

@@ -1,14 +1,11 @@
-using System.Diagnostics.Metrics;
 using Mayfly.Controller.Database;
+using Mayfly.Controller.Seen;
 
 namespace Mayfly.Controller;
 
 /// <summary>POST /webhook: verify, store, answer. Nothing is answered with 202 that is not on the disk.</summary>
 internal sealed partial class Webhook(Deliveries deliveries, InboxWake inbox, Settings settings, byte[] secret, ILogger<Webhook> log)
 {
-    private static readonly Meter Meter = new("Mayfly.Controller");
-    private static readonly Counter<long> Answered = Meter.CreateCounter<long>("mayfly.webhook.answers", description: "Webhook deliveries by what became of them");
-
     public async Task HandleAsync(HttpContext context)
     {
         if (await ReadAsync(context.Request, settings.MaxBody, context.RequestAborted) is not { } body)
@@ -60,7 +57,7 @@ internal sealed partial class Webhook(Deliveries deliveries, InboxWake inbox, Se
 
     private static async Task AnswerAsync(HttpContext context, Refusal answer)
     {
-        Answered.Add(1, new KeyValuePair<string, object?>("outcome", answer.Code));
+        Figures.WebhookAnswers.Add(1, new KeyValuePair<string, object?>("outcome", answer.Code));
         context.Response.StatusCode = answer.Status;
         context.Response.ContentType = "text/plain; charset=utf-8";
         await context.Response.WriteAsync($"{answer.Code}: {answer.Reason}\n", context.RequestAborted);

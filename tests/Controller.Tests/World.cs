@@ -86,12 +86,12 @@ internal sealed class World : IAsyncDisposable
     public Task<int> PostAsync(byte[] body) => PostAsync(Controller, body, Guid.NewGuid());
 
     /// <exception cref="HttpRequestException">The controller is gone.</exception>
-    public async Task<int> PostAsync(ControllerProcess controller, byte[] body, Guid id)
+    public async Task<int> PostAsync(ControllerProcess controller, byte[] body, Guid id, string? secret = null)
     {
         using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(controller.Address, "webhook")) { Content = new ByteArrayContent(body) };
         request.Headers.Add("X-GitHub-Event", "workflow_job");
         request.Headers.Add("X-GitHub-Delivery", $"{id}");
-        request.Headers.Add("X-Hub-Signature-256", Webhooks.Sign(Lab.GitHub.Options.WebhookSecret, body));
+        request.Headers.Add("X-Hub-Signature-256", Webhooks.Sign(secret ?? Lab.GitHub.Options.WebhookSecret, body));
         using var response = await _http.SendAsync(request, TestContext.Current.CancellationToken);
         return (int)response.StatusCode;
     }

@@ -1,0 +1,63 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using System.Text;
+using Mayfly.Contract;
+
+namespace Mayfly.Controller.Seen;
+
+/// <summary>
+/// One trace a job, from the webhook to the machine's end. It is sent whole when the machine has ended, from what the store
+/// and the console tell, so that it is complete whichever controllers were at work, and survives their crashes. Its id
+/// follows from the launch, so that whoever reads a log line can find it.
+/// </summary>
+internal static class JobTrace
+{
+    /// <summary>Spans by the milestone that ends them; each begins where the one before ended.</summary>
+    private static readonly (string Until, string Name)[] Phases =
+    [
+        (Milestone.KernelStarted, "firmware"), (Milestone.ViewLaid, "initrd"), (Milestone.IdentityLearned, "system start"), (Milestone.ConfigDeleted, "configuration"),
+        (Milestone.RunnerStarted, "door closed"), (Milestone.RunnerListening, "runner start"), (Milestone.JobStarted, "wait for the job"), (Milestone.JobDone, "job"), (Milestone.Ending, "ending"),
+    ];
+
+    public static ActivityTraceId IdOf(LaunchId launch) => ActivityTraceId.CreateFromBytes(SHA256.HashData(Encoding.UTF8.GetBytes($"{launch}")).AsSpan(0, 16));
+
+    /// <param name="launched">EC2's launch time.</param>
+    /// <param name="ended">When the machine was seen to have ended.</param>
+    public static void Send(LaunchRecord launch, DateTimeOffset launched, DateTimeOffset ended, string ending, IReadOnlyList<ConsoleEvent> events)
+    {
+        using var whole = Start("job", launch.QueuedAt, new ActivityContext(IdOf(launch.Id), default, ActivityTraceFlags.Recorded), ActivityKind.Consumer);
+        if (whole is null)
+            return; // nobody looks
+        foreach (var (key, value) in new (string, object?)[]
+        {
+            ("mayfly.repository", launch.Id.Repository), ("mayfly.job", launch.JobId), ("mayfly.job.name", launch.Name), ("mayfly.run", launch.RunId), ("mayfly.attempt", launch.Attempt),
+            ("mayfly.machine", launch.Machine), ("mayfly.tries", launch.Tries), ("mayfly.conclusion", launch.Conclusion), ("mayfly.ending", ending), ("cloud.resource_id", launch.InstanceId),
+        })
+        {
+            whole.SetTag(key, value);
+        }
+
+        Span("queue and launch", launch.QueuedAt, launched);
+        var at = launched;
+        // The agent's clock starts with its kernel; what EC2 and the firmware took before is known from the console's age alone.
+        var kernel = ended - TimeSpan.FromSeconds(events.Count > 0 ? events[^1].At : 0);
+        foreach (var (until, name) in Phases)
+        {
+            if (events.LastOrDefault(e => e.Name == until) is not { } reached)
+                continue;
+            var time = kernel + TimeSpan.FromSeconds(reached.At) is var t && t > at ? t : at;
+            Span(name, at, time);
+            at = time;
+        }
+
+        whole.SetEndTime(ended.UtcDateTime);
+
+        void Span(string name, DateTimeOffset from, DateTimeOffset to)
+        {
+            using var span = Start(name, from, whole.Context, ActivityKind.Internal);
+            span?.SetEndTime((to > from ? to : from).UtcDateTime);
+        }
+    }
+
+    private static Activity? Start(string name, DateTimeOffset start, ActivityContext parent, ActivityKind kind) => Figures.Traces.StartActivity(name, kind, parent, startTime: start);
+}
