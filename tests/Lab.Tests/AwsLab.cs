@@ -16,6 +16,7 @@ internal static class AwsLab
         var options = new LabOptions { Time = time ?? TimeProvider.System };
         var lab = await Lab.StartAsync(machine is null ? options : options with { Machine = (_, instance) => machine(instance) });
         lab.Templates.Load(Demo.LaunchTemplate, Image);
+        lab.Ec2.Rates.Lift(); // AwsRateTests are about them
         return lab;
     }
 

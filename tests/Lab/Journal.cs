@@ -40,14 +40,17 @@ internal sealed class Journal(TimeProvider time)
     {
         using var timeout = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         timeout.CancelAfter(limit);
+        var seen = 0;
         while (true)
         {
             Task changed;
+            ImmutableList<LabEvent> events;
             lock (_lock)
+                (events, changed) = (_events, _changed.Task);
+            for (; seen < events.Count; seen++)
             {
-                if (_events.Find(e => match(e)) is { } found)
-                    return found;
-                changed = _changed.Task;
+                if (match(events[seen]))
+                    return events[seen];
             }
 
             try

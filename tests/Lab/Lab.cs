@@ -32,12 +32,17 @@ internal sealed record LabOptions
     public GitHubOptions GitHub { get; init; } = new();
 
     public TimeProvider Time { get; init; } = TimeProvider.System;
+
+    /// <summary>The clock that signatures of requests are held against; that of <see cref="Time"/> where nothing is said. A client
+    /// that signs by the system's clock while <see cref="Time"/> is moved by hand needs the system's here.</summary>
+    public TimeProvider? SignatureTime { get; init; }
 }
 
 /// <summary>GitHub and AWS on this machine.</summary>
 internal sealed class Lab : IAsyncDisposable
 {
     private readonly List<WebApplication> _servers = [];
+    private int _requests;
 
     private Lab(LabOptions options)
     {
@@ -49,7 +54,7 @@ internal sealed class Lab : IAsyncDisposable
         Ec2 = new Ec2Service(Templates, Fleet, Journal, options.Time);
         Ssm = new SsmService(options.Region, options.Account, Journal, options.Time);
         User = Keys.IssueLasting(new Principal("AIDALAB", $"arn:aws:iam::{options.Account}:user/mayfly", null));
-        Signatures = new SigV4(Keys, options.Region, options.Time);
+        Signatures = new SigV4(Keys, options.Region, options.SignatureTime ?? options.Time);
         Imds = new ImdsServer(options.Account, options.Region, Keys, Journal, options.Time);
         GitHub = new GitHubServer(options.GitHub, Journal, options.Time);
     }
@@ -77,6 +82,9 @@ internal sealed class Lab : IAsyncDisposable
 
     public GitHubServer GitHub { get; }
 
+    /// <summary>Requests that wait for an answer now, long polls aside. For <see cref="HandMovedTime.RunAsync"/>.</summary>
+    public int Requests => _requests;
+
     public Uri AwsAddress { get; private set; } = null!;
 
     public Uri GitHubAddress { get; private set; } = null!;
@@ -100,7 +108,11 @@ internal sealed class Lab : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         foreach (var instance in Fleet.Instances)
+        {
             instance.Machine?.Kill();
+            (instance.Machine as IDisposable)?.Dispose();
+        }
+
         GitHub.Dispose();
         foreach (var server in _servers)
             await server.DisposeAsync();
@@ -124,7 +136,22 @@ internal sealed class Lab : IAsyncDisposable
             kestrel.AddServerHeader = false;
         });
         var server = builder.Build();
-        server.Run(handle);
+        server.Run(async context =>
+        {
+            // A runner's long poll waits for the clock, so the clock must not wait for it.
+            var counts = !context.Request.Path.StartsWithSegments("/broker/message", StringComparison.Ordinal);
+            if (counts)
+                Interlocked.Increment(ref _requests);
+            try
+            {
+                await handle(context);
+            }
+            finally
+            {
+                if (counts)
+                    Interlocked.Decrement(ref _requests);
+            }
+        });
         await server.StartAsync();
         _servers.Add(server);
         return new Uri(server.Urls.Single());

@@ -62,6 +62,8 @@ internal sealed class QueryInput(IReadOnlyDictionary<string, string> parameters)
 
     public bool Has(string prefix) => parameters.Keys.Any(key => key.StartsWith(prefix, StringComparison.Ordinal));
 
+    public bool HasAny(params string[] prefixes) => prefixes.Any(Has);
+
     /// <summary>All that was sent, in a fixed order: two requests are the same if and only if this is.</summary>
     public string Fingerprint() => string.Join('&', parameters.Where(p => p.Key is not ("ClientToken" or "DryRun"))
         .OrderBy(p => p.Key, StringComparer.Ordinal).Select(p => $"{p.Key}={p.Value}"));

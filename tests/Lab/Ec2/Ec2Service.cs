@@ -10,6 +10,9 @@ internal sealed class Ec2Service(LaunchTemplates templates, Fleet fleet, Journal
 {
     public static readonly XNamespace Space = "http://ec2.amazonaws.com/doc/2016-11-15/";
 
+    /// <summary>How often each action may be called. Lifted or set by tests.</summary>
+    public Rates Rates => fleet.Rates;
+
     public InstanceQueries Queries { get; } = new(fleet, journal, time);
 
     /// <summary>Called before each call; throws the fault that a test wants. Null by default.</summary>
@@ -22,6 +25,7 @@ internal sealed class Ec2Service(LaunchTemplates templates, Fleet fleet, Journal
         if (parameters.GetValueOrDefault("Version") is not "2016-11-15" and var version)
             throw new AwsFault("NoSuchVersion", $"The requested version ({version}) of service AmazonEC2 does not exist");
         Authorize(action, input, caller.Key.Principal);
+        Rates.Take(RequestLimits.BucketOf(action, input));
         Disturb?.Invoke(action, input);
         IEnumerable<XElement> Answer() => action switch
         {

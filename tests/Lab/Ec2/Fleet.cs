@@ -24,6 +24,8 @@ internal sealed class Fleet(string region, string account, LaunchTemplates templ
 
     public string Account { get; } = account;
 
+    public Rates Rates { get; } = RequestLimits.Of(time);
+
     public IReadOnlyCollection<Instance> Instances => [.. _instances.Values];
 
     /// <summary>Error code by instance type, zone or <c>*</c>, for launches that a test wants refused.</summary>
@@ -51,6 +53,7 @@ internal sealed class Fleet(string region, string account, LaunchTemplates templ
         {
             if (RefusalOf(type, zone) is { } refusal)
                 throw refusal;
+            Rates.Take(RequestLimits.LaunchedInstances, count);
             var reservation = "r-" + RandomHex();
             var launched = Enumerable.Range(0, count).Select(_ => Launch(spec, type, zone, spot, token, reservation)).ToList();
             return new Launched(launched, () =>
@@ -66,6 +69,7 @@ internal sealed class Fleet(string region, string account, LaunchTemplates templ
         Ready(input);
         return Once("CreateFleet", token, input, () =>
         {
+            Rates.Take(RequestLimits.LaunchedInstances, request.Targets.Sum(t => t.Count));
             var (sets, errors) = (new List<(FleetPool Pool, bool Spot, List<Instance> Instances)>(), new List<(FleetPool Pool, bool Spot, AwsFault Fault)>());
             foreach (var (spot, target) in request.Targets)
             {
@@ -104,9 +108,14 @@ internal sealed class Fleet(string region, string account, LaunchTemplates templ
         var ids = input.List("InstanceId");
         if (ids.Count == 0)
             throw new AwsFault("MissingParameter", "The request must contain the parameter InstanceId");
+        if (ids.Count > 1000)
+            throw new AwsFault("InvalidParameterValue", "At most 1000 instances can be terminated at once");
         Ready(input);
         var changes = new List<XElement>();
-        foreach (var instance in ids.Select(Find).ToList())
+        // One that is unknown leaves all as they are.
+        var instances = ids.Select(Find).Distinct().ToList();
+        Rates.Take(RequestLimits.TerminatedInstances, instances.Count);
+        foreach (var instance in instances)
         {
             var before = instance.StateXml("previousState");
             instance.End("Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated shutdown");

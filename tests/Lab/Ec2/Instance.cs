@@ -21,6 +21,8 @@ internal sealed class Instance(
     string reservationId, DateTimeOffset launched)
 {
     private readonly Lock _lock = new();
+    private readonly TaskCompletionSource _spotNoticed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private string? _spotAction;
     private ImmutableList<(DateTimeOffset At, ImmutableDictionary<string, string> Tags)> _tags = [(DateTimeOffset.MinValue, spec.Tags.ToImmutableDictionary())];
 
     public string Id { get; } = id;
@@ -45,7 +47,19 @@ internal sealed class Instance(
     public IMachine? Machine { get; set; }
 
     /// <summary>JSON of the spot notice, once one is given.</summary>
-    public string? SpotAction { get; set; }
+    public string? SpotAction
+    {
+        get => _spotAction;
+        set
+        {
+            _spotAction = value;
+            if (value is not null)
+                _spotNoticed.TrySetResult();
+        }
+    }
+
+    /// <summary>Completes with the spot notice.</summary>
+    public Task WhenSpotNoticed => _spotNoticed.Task;
 
     /// <summary>JSON of the rebalance recommendation, once one is given.</summary>
     public string? Rebalance { get; set; }

@@ -148,7 +148,7 @@ internal sealed class Broker(GitHubOptions options, RunnerRegistry runners, Jobs
     private async Task AcknowledgeAsync(HttpContext context, Runner runner)
     {
         var id = (await ReadAsync(context))["runnerRequestId"]?.ToString();
-        if (!jobs.All.Any(j => j.MessageId == id && j.OfferedTo == runner))
+        if (id is null || jobs.FindByMessage(id)?.OfferedTo != runner)
             throw new RunnerFailure(404, RunnerFailure.BrokerService, "AcknowledgeJobNotFound", "Assigned job no longer exists");
         await AnswerAsync(context, []);
     }

@@ -18,5 +18,9 @@ internal sealed record GitHubOptions
     /// <summary>The App's key: GitHub keeps the public half, the controller signs with the private one.</summary>
     public RSA AppKey { get; init; } = RSA.Create(2048);
 
+    /// <summary>So many keys are shared by all runners; null makes one for each, as GitHub does, which takes tens of
+    /// milliseconds a runner. For tests with thousands of them.</summary>
+    public int? RunnerKeys { get; init; }
+
     public string FullName => $"{Owner}/{Repository}";
 }

@@ -20,8 +20,8 @@ internal sealed partial class GitHubServer : IDisposable
         _options = options;
         _time = time;
         Webhooks = new Webhooks(options, journal, time);
-        Jobs = new Jobs(Webhooks, journal, time);
-        Runners = new RunnerRegistry(journal);
+        Jobs = new Jobs(options, Webhooks, journal, time);
+        Runners = new RunnerRegistry(options, journal, time);
         Broker = new Broker(options, Runners, Jobs, journal, time);
     }
 

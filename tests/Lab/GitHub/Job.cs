@@ -3,6 +3,8 @@ namespace Mayfly.Lab.GitHub;
 internal enum JobState
 {
     Queued,
+    /// <summary>For an environment's approval.</summary>
+    Waiting,
     InProgress,
     Completed,
 }
@@ -10,12 +12,21 @@ internal enum JobState
 /// <summary>A job of a workflow run: shell commands for a runner that bears all its labels.</summary>
 internal sealed class Job(long id, long runId, string name, IReadOnlyList<string> labels, IReadOnlyList<string> steps, DateTimeOffset created)
 {
+    private readonly TaskCompletionSource _cancelRequested = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
     public long Id { get; } = id;
     public long RunId { get; } = runId;
     public string Name { get; } = name;
     public IReadOnlyList<string> Labels { get; } = labels;
     public IReadOnlyList<string> Steps { get; } = steps;
     public DateTimeOffset Created { get; } = created;
+
+    /// <summary>Full name of its repository.</summary>
+    public string Repository { get; init; } = "";
+
+    /// <summary>Of its run: 1, and one more each time it is run again.</summary>
+    public int Attempt { get; init; } = 1;
+
     public Guid JobGuid { get; } = Guid.NewGuid();
     public Guid PlanId { get; } = Guid.NewGuid();
     public string MessageId { get; } = Guid.NewGuid().ToString();
@@ -40,9 +51,14 @@ internal sealed class Job(long id, long runId, string name, IReadOnlyList<string
     public string? Fault { get; init; }
 
     /// <summary>Set when a person has cancelled the job while it ran.</summary>
-    public bool CancelRequested { get; set; }
+    public bool CancelRequested => _cancelRequested.Task.IsCompleted;
+
+    /// <summary>Completes once somebody has cancelled the job.</summary>
+    public Task WhenCancelRequested => _cancelRequested.Task;
 
     public bool CancelDelivered { get; set; }
+
+    public void RequestCancel() => _cancelRequested.TrySetResult();
 }
 
 /// <summary>What a runner or GitHub does wrong when a job's variable or its registration says so; an official runner does not

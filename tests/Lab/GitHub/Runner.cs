@@ -6,7 +6,8 @@ using System.Text.Json.Nodes;
 namespace Mayfly.Lab.GitHub;
 
 /// <summary>A registered just-in-time runner.</summary>
-internal sealed class Runner(long id, string name, IReadOnlyList<string> labels, string workFolder) : IDisposable
+/// <param name="sharedKey">Null for a key of its own.</param>
+internal sealed class Runner(long id, string name, IReadOnlyList<string> labels, string workFolder, RSA? sharedKey = null) : IDisposable
 {
     /// <summary>The plus signs of base64 stay as they are: escaped, they would make the configuration longer than GitHub's.</summary>
     private static readonly JsonSerializerOptions Plain = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
@@ -14,7 +15,13 @@ internal sealed class Runner(long id, string name, IReadOnlyList<string> labels,
     public long Id { get; } = id;
     public string Name { get; } = name;
     public IReadOnlyList<string> Labels { get; } = labels;
-    public RSA Key { get; } = RSA.Create(2048);
+    public RSA Key { get; } = sharedKey ?? RSA.Create(2048);
+
+    /// <summary>Where it is registered: <c>repos/owner/name</c> or <c>orgs/owner</c>.</summary>
+    public string Scope { get; init; } = "";
+
+    public DateTimeOffset Registered { get; init; }
+
     public Guid ClientId { get; } = Guid.NewGuid();
 
     /// <summary>Bearer token of its session, once it has one.</summary>
@@ -62,7 +69,15 @@ internal sealed class Runner(long id, string name, IReadOnlyList<string> labels,
         return File(files);
     }
 
-    public void Dispose() => Key.Dispose();
+    /// <summary>It may take the job: it is of the job's repository or organisation, and bears all its labels.</summary>
+    public bool Serves(Job job) => (Scope == $"repos/{job.Repository}" || Scope == $"orgs/{job.Repository.Split('/')[0]}")
+        && job.Labels.All(l => Labels.Contains(l, StringComparer.OrdinalIgnoreCase));
+
+    public void Dispose()
+    {
+        if (sharedKey is null)
+            Key.Dispose();
+    }
 
     private static string File(JsonObject content) => Convert.ToBase64String(JsonSerializer.SerializeToUtf8Bytes(content, Plain));
 

@@ -45,13 +45,13 @@ internal static class WebhookPayload
     public static JsonObject WorkflowJob(Job job, GitHubOptions options)
     {
         var repository = $"{Api}/repos/{options.FullName}";
-        var runner = job.State == JobState.Queued ? null : job.Runner;
+        var runner = job.State is JobState.Queued or JobState.Waiting ? null : job.Runner;
         return new JsonObject
         {
             ["id"] = job.Id, ["run_id"] = job.RunId, ["workflow_name"] = "ci", ["head_branch"] = "main", ["run_url"] = $"{repository}/actions/runs/{job.RunId}",
-            ["run_attempt"] = 1, ["node_id"] = "CR_lab", ["head_sha"] = new string('0', 40), ["url"] = $"{repository}/actions/jobs/{job.Id}",
+            ["run_attempt"] = job.Attempt, ["node_id"] = "CR_lab", ["head_sha"] = new string('0', 40), ["url"] = $"{repository}/actions/jobs/{job.Id}",
             ["html_url"] = $"{Site}/{options.FullName}/actions/runs/{job.RunId}/job/{job.Id}",
-            ["status"] = job.State switch { JobState.Queued => "queued", JobState.InProgress => "in_progress", _ => "completed" },
+            ["status"] = job.State switch { JobState.Queued => "queued", JobState.Waiting => "waiting", JobState.InProgress => "in_progress", _ => "completed" },
             ["conclusion"] = job.Conclusion, ["created_at"] = Stamp(job.Created), ["started_at"] = Stamp(job.Started ?? job.Created),
             ["completed_at"] = job.Completed is { } at ? Stamp(at) : null, ["name"] = job.Name, ["steps"] = Steps(job),
             ["check_run_url"] = $"{repository}/check-runs/{job.Id}", ["labels"] = new JsonArray([.. job.Labels.Select(l => JsonValue.Create(l))]),
@@ -62,7 +62,7 @@ internal static class WebhookPayload
     private static JsonArray Steps(Job job)
     {
         var steps = new JsonArray();
-        if (job.State == JobState.Queued)
+        if (job.State is JobState.Queued or JobState.Waiting)
             return steps;
         var done = job.State == JobState.Completed;
         steps.Add(new JsonObject

@@ -18,7 +18,7 @@ internal sealed class Webhooks(GitHubOptions options, Journal journal, TimeProvi
     private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(10) };
 
     private readonly Lock _lock = new();
-    private Task _last = Task.CompletedTask;
+    private Task[] _lanes = [Task.CompletedTask];
     private ImmutableList<Delivery> _log = [];
     private long _lastId = (1L << 53) + 1_000;
 
@@ -27,13 +27,24 @@ internal sealed class Webhooks(GitHubOptions options, Journal journal, TimeProvi
 
     public IReadOnlyList<Delivery> Log => _log;
 
+    /// <summary>Deliveries under way at a time; those of one job still come one after the other. 1 by default: then all do.</summary>
+    public int Lanes
+    {
+        get => _lanes.Length;
+        set
+        {
+            lock (_lock)
+                _lanes = [.. Enumerable.Repeat(Task.WhenAll(_lanes), value)];
+        }
+    }
+
     /// <summary>Completes when everything that was to be sent so far has been sent, or has failed.</summary>
     public Task Settled
     {
         get
         {
             lock (_lock)
-                return _last;
+                return Task.WhenAll(_lanes);
         }
     }
 
@@ -52,13 +63,14 @@ internal sealed class Webhooks(GitHubOptions options, Journal journal, TimeProvi
     {
         lock (_lock)
         {
-            var before = _last;
+            var lane = (uint)subject.GetHashCode(StringComparison.Ordinal) % _lanes.Length;
+            var before = _lanes[lane];
             var sending = Task.Run(async () =>
             {
                 await before;
                 return await SendAsync(guid, name, action, body, subject, isRedelivery);
             });
-            _last = sending;
+            _lanes[lane] = sending;
             return sending;
         }
     }
@@ -88,7 +100,8 @@ internal sealed class Webhooks(GitHubOptions options, Journal journal, TimeProvi
             }
         }
 
-        _log = _log.Add(new Delivery(Interlocked.Increment(ref _lastId), guid, name, action, body, status, time.GetUtcNow(), isRedelivery));
+        lock (_lock)
+            _log = _log.Add(new Delivery(++_lastId, guid, name, action, body, status, time.GetUtcNow(), isRedelivery));
         journal.Record("github", $"webhook {action}", subject, $"answered {status}");
         return status;
     }

@@ -27,7 +27,10 @@ internal sealed class SsmService(string region, string account, Journal journal,
 
     public IReadOnlyCollection<Parameter> Parameters => [.. _parameters.Values];
 
-    public Rates Rates { get; } = new(time);
+    /// <summary>Calls a second that the account may make; one second's worth may come at once. DeleteParameter's is the hard one;
+    /// of PutParameter's the documentation says 40, and AWS's own support 3 to 10, so the lab takes the low figure.
+    /// https://docs.aws.amazon.com/general/latest/gr/ssm.html</summary>
+    public Rates Rates { get; } = Limited(time);
 
     /// <summary>Called before each call; throws the fault that a test wants. Null by default.</summary>
     public Action<string, Principal>? Disturb { get; set; }
@@ -51,7 +54,12 @@ internal sealed class SsmService(string region, string account, Journal journal,
             throw new AwsFault("SerializationException", "The request body is not a JSON object");
         }
 
-        var action = target["AmazonSSM.".Length..];
+        return Call(target["AmazonSSM.".Length..], input, caller);
+    }
+
+    /// <summary>The same without HTTP, for machines that only pretend.</summary>
+    public JsonObject Call(string action, JsonObject input, Principal caller)
+    {
         Disturb?.Invoke(action, caller);
         Rates.Take(action);
         lock (_lock)
@@ -202,6 +210,15 @@ internal sealed class SsmService(string region, string account, Journal journal,
             ["Name"] = p.Name, ["ARN"] = Arn(p.Name), ["Type"] = p.Type, ["Tier"] = p.Tier, ["Version"] = p.Version,
             ["LastModifiedDate"] = p.Modified.ToUnixTimeMilliseconds() / 1000.0, ["DataType"] = "text",
         });
+    }
+
+    private static Rates Limited(TimeProvider time)
+    {
+        var rates = new Rates(time, () => new AwsFault("ThrottlingException", "Rate exceeded"));
+        foreach (var (operation, perSecond) in (ReadOnlySpan<(string, double)>)[
+            ("PutParameter", 3), ("GetParameter", 40), ("GetParameters", 40), ("GetParametersByPath", 40), ("DeleteParameter", 5), ("DeleteParameters", 5)])
+            rates.Set(operation, perSecond);
+        return rates;
     }
 
     private static JsonObject Page(JsonInput input, int most, IEnumerable<Parameter> all, Func<Parameter, JsonObject> json)
