@@ -26,14 +26,22 @@ internal sealed class GitHubApp(Lab lab) : IDisposable
         return body + "." + Base64Url.EncodeToString((key ?? Options.AppKey).SignData(Encoding.ASCII.GetBytes(body), HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1));
     }
 
-    public async Task<string> TokenAsync()
+    public async Task<string> TokenAsync(long? installation = null)
     {
-        var (status, answer) = await CallAsync(HttpMethod.Post, $"/app/installations/{Options.InstallationId}/access_tokens", Assert());
+        var (status, answer) = await CallAsync(HttpMethod.Post, $"/app/installations/{installation ?? Options.InstallationId}/access_tokens", Assert());
         Xunit.Assert.Equal(HttpStatusCode.Created, status);
         return answer!["token"]!.ToString();
     }
 
     public async Task<(HttpStatusCode Status, JsonObject? Answer)> CallAsync(HttpMethod method, string path, string? bearer, JsonNode? body = null, bool withUserAgent = true)
+    {
+        var (status, answer, _) = await SendAsync(method, path, bearer, body, withUserAgent);
+        return (status, answer as JsonObject);
+    }
+
+    /// <summary>With the answer's headers, and answers that are lists.</summary>
+    public async Task<(HttpStatusCode Status, JsonNode? Answer, IReadOnlyDictionary<string, string> Headers)> SendAsync(
+        HttpMethod method, string path, string? bearer, JsonNode? body = null, bool withUserAgent = true)
     {
         using var request = new HttpRequestMessage(method, path);
         if (withUserAgent)
@@ -44,8 +52,13 @@ internal sealed class GitHubApp(Lab lab) : IDisposable
             request.Content = new StringContent(body.ToJsonString(), Encoding.UTF8, "application/json");
         using var response = await _http.SendAsync(request, TestContext.Current.CancellationToken);
         var text = await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
-        return (response.StatusCode, text.Length == 0 ? null : JsonNode.Parse(text) as JsonObject);
+        return (response.StatusCode, text.Length == 0 ? null : JsonNode.Parse(text),
+            response.Headers.ToDictionary(h => h.Key, h => string.Join(", ", h.Value), StringComparer.OrdinalIgnoreCase));
     }
+
+    /// <summary>The address of the next page; null on the last.</summary>
+    public static string? NextOf(IReadOnlyDictionary<string, string> headers) => headers.GetValueOrDefault("Link")?.Split(", ")
+        .Where(l => l.EndsWith("rel=\"next\"", StringComparison.Ordinal)).Select(l => l[1..l.IndexOf('>', StringComparison.Ordinal)]).SingleOrDefault();
 
     public async Task<(HttpStatusCode Status, JsonObject? Answer)> RegisterAsync(string token, string name, params string[] labels) =>
         await CallAsync(HttpMethod.Post, $"{Repository}/actions/runners/generate-jitconfig", token, Request(name, labels));
@@ -58,5 +71,4 @@ internal sealed class GitHubApp(Lab lab) : IDisposable
     public void Dispose() => _http.Dispose();
 
     private static string Encode(string json) => Base64Url.EncodeToString(Encoding.UTF8.GetBytes(json));
-
 }

@@ -4,6 +4,9 @@ namespace Mayfly.Lab.GitHub;
 internal sealed class GitHubFault(int status, string message) : Exception(message)
 {
     public int Status { get; } = status;
+
+    /// <summary>When it may be tried again, for the header of that name; whole seconds go out.</summary>
+    public TimeSpan? RetryAfter { get; init; }
 }
 
 /// <summary>What the services behind the runner answer instead of a result. The runner tells by the source, the kind and
