@@ -37,36 +37,47 @@ Task("Image")
         });
     });
 
+void Verify(string folder)
+{
+    if (!System.IO.File.Exists(System.IO.Path.Combine(folder, "manifest.json")))
+        throw new CakeException($"'{folder}' has no manifest.json: give the folder of an image with --image=FOLDER, or build one with --target=Image");
+    Run("verify", System.IO.Path.Combine(root, "packer", "verify.sh"), [folder, .. Argument("certificate", "") is { Length: > 0 } c ? new[] { c } : []], show: true);
+}
+
 Task("Verify")
     .Description("Recompute what stands beside an image from its bytes; --image=FOLDER, --certificate=FILE for a signed one")
     .IsDependentOn("Tools")
-    .Does(() =>
-    {
-        var folder = System.IO.Path.GetFullPath(Argument("image", Artifact("image")));
-        if (!System.IO.File.Exists(System.IO.Path.Combine(folder, "manifest.json")))
-            throw new CakeException($"'{folder}' has no manifest.json: give the folder of an image with --image=FOLDER, or build one with --target=Image");
-        Run("verify", System.IO.Path.Combine(root, "packer", "verify.sh"), [folder, .. Argument("certificate", "") is { Length: > 0 } c ? new[] { c } : []], show: true);
-    });
+    .Does(() => Verify(System.IO.Path.GetFullPath(Argument("image", Artifact("image")))));
 
 Task("Ami")
     .Description("Write the built image to an AMI with Packer; --region=REGION, --ami-vars=FILE for the variables of packer/mayfly.pkr.hcl")
     .IsDependentOn("Image")
-    .IsDependentOn("Verify")
     .Does(() =>
     {
+        var folder = Artifact("image");
+        // --image is Verify's: what it names would be verified, and another image written.
+        if (HasArgument("image"))
+            throw new CakeException($"--target=Ami writes what it builds, {folder}, and not --image='{Argument("image", "")}': leave that out");
         if (runnerArgument.Length == 0)
             throw new CakeException("an AMI with the stand-in runs no job of GitHub's: give the official runner with --runner=FOLDER|TARBALL");
         var region = Argument("region", "");
         if (region.Length == 0)
             throw new CakeException("which region? give --region=REGION");
-        using var manifest = System.Text.Json.JsonDocument.Parse(System.IO.File.ReadAllBytes(Artifact("image", "manifest.json")));
+        Verify(folder);
+        using var manifest = System.Text.Json.JsonDocument.Parse(System.IO.File.ReadAllBytes(System.IO.Path.Combine(folder, "manifest.json")));
         string Of(params string[] path) => path.Aggregate(manifest.RootElement, (at, name) => at.GetProperty(name)).ToString();
-        var variables = Artifact("image", "ami.pkrvars.json");
+        // "2026-10-14T09:30:00Z"; null where the build could not learn it.
+        string Day(string date) => date.Length < 10 ? "" : date[..10];
+        var variables = System.IO.Path.Combine(folder, "ami.pkrvars.json");
         System.IO.File.WriteAllText(variables, System.Text.Json.JsonSerializer.Serialize(new
         {
-            image = Artifact("image"),
+            image = folder,
             region,
-            manifest = new { rootHash = Of("rootHash"), kernel = Of("kernel"), disk = Of("sha256", "disk"), agent = Of("agent", "version"), runner = Of("runner", "version"), signed = bool.Parse(Of("secureBoot", "signed")) },
+            manifest = new
+            {
+                rootHash = Of("rootHash"), kernel = Of("kernel"), disk = Of("sha256", "disk"), agent = Of("agent", "version"), signed = bool.Parse(Of("secureBoot", "signed")),
+                runner = Of("runner", "version"), runnerReleased = Day(Of("runner", "released")),
+            },
         }));
         // A Packer that does not know "init" is older than the template's newer attributes.
         Run("packer-init", "packer", ["init", "packer/plugins"]);

@@ -34,8 +34,8 @@ variable "cache" {
 }
 
 variable "manifest" {
-  type        = object({ rootHash = string, kernel = string, disk = string, agent = string, runner = string, signed = bool })
-  default     = { rootHash = "", kernel = "", disk = "", agent = "", runner = "", signed = false }
+  type        = object({ rootHash = string, kernel = string, disk = string, agent = string, runner = string, runnerReleased = string, signed = bool })
+  default     = { rootHash = "", kernel = "", disk = "", agent = "", runner = "", runnerReleased = "", signed = false }
   description = "Of the image that is written: what becomes the AMI's tags. ./build.sh --target=Ami takes it from manifest.json."
 }
 
@@ -120,15 +120,17 @@ source "amazon-ebssurrogate" "ami" {
     throughput = var.throughput
     # end
   }
-  tags = {
-    Name                 = "${var.name}-${substr(var.manifest.rootHash, 0, 12)}"
-    "mayfly:root-hash"   = var.manifest.rootHash
-    "mayfly:disk-sha256" = var.manifest.disk
-    "mayfly:kernel"      = var.manifest.kernel
-    "mayfly:agent"       = var.manifest.agent
-    "mayfly:runner"      = var.manifest.runner
-    "mayfly:signed"      = var.manifest.signed
-  }
+  # The first three are the controller's to read (agent/Contract/Tags.cs). What the build could not learn is left out.
+  tags = { for key, value in {
+    "mayfly:root-hash"       = var.manifest.rootHash
+    "mayfly:runner-version"  = var.manifest.runner
+    "mayfly:runner-released" = var.manifest.runnerReleased
+    "mayfly:disk-sha256"     = var.manifest.disk
+    "mayfly:kernel"          = var.manifest.kernel
+    "mayfly:agent"           = var.manifest.agent
+    "mayfly:signed"          = "${var.manifest.signed}"
+    Name                     = "${var.name}-${substr(var.manifest.rootHash, 0, 12)}"
+  } : key => value if value != "" }
   # newer
   boot_mode    = "uefi"
   imds_support = "v2.0"

@@ -38,4 +38,13 @@ public static class Tags
 
     /// <summary>GiB of swap, 0 for none. 0 to 65,536.</summary>
     public const string SwapGiB = "mayfly:swap-gib";
+
+    /// <summary>Of an AMI, from its image's manifest (packer/mayfly.pkr.hcl): the root hash.</summary>
+    public const string RootHash = "mayfly:root-hash";
+
+    /// <summary>Of an AMI: the release of the runner on it, such as <c>2.336.0</c>.</summary>
+    public const string RunnerVersion = "mayfly:runner-version";
+
+    /// <summary>Of an AMI: the day on which GitHub released that runner, <c>yyyy-MM-dd</c>. Absent if the build could not learn it.</summary>
+    public const string RunnerReleased = "mayfly:runner-released";
 }
