@@ -65,6 +65,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
                 $"every write lands on scratch, the job's in a view of its own; in the initrd since {began:F3} s, {Kernel.ProcessorSeconds() - used:F3} s of CPU"));
             new Handover(root.RootHash, scratch.Description, swap.Description, Storage.Made(scratch, swap), narration.Events).Write(Handover.Folder);
             Initrd.MoveMounts("/sysroot");
+            Initrd.Stay("/sysroot");
             return Task.FromResult("/sysroot");
         });
     }

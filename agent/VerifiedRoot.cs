@@ -21,7 +21,7 @@ internal sealed record VerifiedRoot(string MountPoint, string DiskName, string R
     /// without. What is altered further on is an I/O error when it is first read.
     /// </summary>
     private static readonly IReadOnlyList<string> ReadBeforeHandover =
-        ["usr/lib/systemd/systemd", "usr/lib/*-linux-gnu/systemd/libsystemd-*.so", "usr/lib/mayfly/mayfly-agent"];
+        ["usr/lib/systemd/systemd", "usr/lib/*-linux-gnu/systemd/libsystemd-*.so"];
 
     /// <summary>
     /// Folders whose files' inodes are read in one go, in the order in which they lie on the disk. systemd and udev look at them

@@ -48,6 +48,12 @@ root_hash() {
   veritysetup verify --no-superblock --hash sha256 --data-blocks "$(of .dataBlocks)" --hash-offset $(($(of .dataBlocks) * 4096)) --salt "$(of .salt)" root root "$(of .rootHash)"
 }
 pcrs() { same "$("$here/scripts/pcrs.sh" uki | jq -c .)" "$(of .pcrs | jq -c .)"; }
+# The agent that runs is the initrd's; the root's own copy lies where it shows that.
+initrd_agent() {
+  objcopy --dump-section .initrd=initrd uki copy
+  zstd -q -d -c initrd | cpio -i --quiet --to-stdout init > init
+  same "$(digest init)" "$(of .sha256.agent)"
+}
 unpack() { unsquashfs -quiet -no-progress -dest tree root; }
 # An empty list is one that could not be read.
 lists_equal() {
@@ -84,8 +90,9 @@ check "the bootable file is the one of the manifest" boot_file
 check "the bootable file's command line holds the root hash" command_line
 check "the root hash is that of the root's blocks" root_hash
 check "the predicted TPM values are those of the bootable file" pcrs
+check "the initrd's agent is the one of the manifest" initrd_agent
 check "the root can be unpacked" unpack
-check "the agent is the one of the manifest" same "$(digest tree/usr/lib/mayfly/mayfly-agent)" "$(of .sha256.agent)"
+check "the root's agent is the one of the manifest" same "$(digest tree/usr/lib/mayfly/mayfly-agent)" "$(of .sha256.agent)"
 check "the runner is the one of the manifest" same "$("$here/scripts/tree-digest.sh" tree/opt/actions-runner)" "$(of .runner.sha256)"
 check "the kernel is the one of the manifest" kernel
 check "the manifest lists the root's packages" packages

@@ -63,7 +63,10 @@ ln -sf /usr/lib/systemd/system/mayfly-ceiling.timer "$units/timers.target.wants/
 while read -r unit; do
   ln -sf /dev/null "$units/$unit"
 done < <(sed 's/#.*//' "$packer/masked-units" | awk NF)
-ln -sf /dev/null "$tree/etc/systemd/system-generators/systemd-getty-generator"
+# Nor does what makes units of terminals, encrypted disks, SysV's scripts, rc.local or the kernel command line. /etc/fstab counts.
+for generator in "$tree"/usr/lib/systemd/system-generators/*; do
+  [[ $generator == */systemd-fstab-generator ]] || ln -sf /dev/null "$tree/etc/systemd/system-generators/${generator##*/}"
+done
 ln -sf /run/systemd/resolve/resolv.conf "$tree/etc/resolv.conf"
 
 sed 's/#.*//' "$packer/left-out" | awk NF | while read -r pattern; do

@@ -60,6 +60,16 @@ internal static class Builder
         return output;
     }
 
+    /// <summary>What packer/verify.sh finds of an image's folder, and of a certificate if one is given: one line a check.</summary>
+    public static async Task<IReadOnlyList<string>> VerifyAsync(params string[] arguments)
+    {
+        _ = Built.Image;
+        var (code, output, error) = await StartAsync(Built.Path("packer/verify.sh"), arguments, []);
+        var checks = output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.True(code == (checks.Any(c => c.StartsWith("FAILED", StringComparison.Ordinal)) ? 1 : 0), output + error);
+        return checks;
+    }
+
     public static JsonElement Manifest(string image) => JsonDocument.Parse(File.ReadAllBytes(Path.Combine(image, "manifest.json"))).RootElement;
 
     public static string Digest(string file)

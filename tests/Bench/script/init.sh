@@ -19,7 +19,7 @@ done
 blocks=$(argument blocks)
 veritysetup open --no-superblock --hash sha256 --data-blocks "$blocks" --hash-offset $((blocks * 4096)) --salt "$(argument salt)" "$root" root "$root" "$(argument roothash)"
 mount -t squashfs -o ro /dev/mapper/root /root
-cat /root/usr/lib/systemd/systemd /root/usr/lib/*-linux-gnu/systemd/libsystemd-*.so /root/usr/lib/mayfly/mayfly-agent > /dev/null
+cat /root/usr/lib/systemd/systemd /root/usr/lib/*-linux-gnu/systemd/libsystemd-*.so > /dev/null
 at root verified
 
 for disk in /sys/block/nvme*; do

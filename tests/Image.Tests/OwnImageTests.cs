@@ -1,0 +1,72 @@
+using Mayfly.Machine.Tests;
+using Xunit;
+
+namespace Mayfly.Image.Tests;
+
+/// <summary>An image as somebody makes it their own: signed, with files and hooks.</summary>
+public sealed class OwnImageTests(OwnImageTests.OwnImage built) : IClassFixture<OwnImageTests.OwnImage>
+{
+    [Fact]
+    public async Task A_signed_image_is_accepted_with_its_own_certificate_alone()
+    {
+        var own = await Builder.VerifyAsync(built.Folder, built.At("own.crt"));
+        var other = await Builder.VerifyAsync(built.Folder, built.At("other.crt"));
+
+        Assert.All(own, line => Assert.StartsWith("ok ", line, StringComparison.Ordinal));
+        Assert.Equal(["the checksums are signed by the certificate's key", "the bootable file is signed by the certificate's key"],
+            other.Where(line => line.StartsWith("FAILED", StringComparison.Ordinal)).Select(line => line[8..].Split(':')[0]));
+        Assert.True(Builder.Manifest(built.Folder).GetProperty("secureBoot").GetProperty("signed").GetBoolean());
+    }
+
+    [Theory]
+    [InlineData("opt/tool/run", "-rwxr-xr-x", "echo own tool\n")]
+    [InlineData("etc/gitconfig", "-rw-r--r--", "[user]\n")]
+    [InlineData("etc/mayfly/hooks/job-started.d/10-hello", "-rwxr-xr-x", "echo hello\n")]
+    [InlineData("etc/mayfly/hooks/job-completed.d/10-off", "-rw-r--r--", "echo bye\n")]
+    public async Task Own_files_and_hooks_lie_in_the_image_as_roots_own(string file, string mode, string content)
+    {
+        var root = Path.Combine(built.Folder, "root.part");
+
+        var line = (await Builder.RunAsync("unsquashfs", ["-lln", root, file])).Split('\n').Single(l => l.EndsWith("/" + file, StringComparison.Ordinal));
+
+        Assert.StartsWith($"{mode} 0/0 ", line, StringComparison.Ordinal);
+        Assert.Equal(content, await Builder.RunAsync("unsquashfs", ["-cat", root, file]));
+    }
+
+    /// <summary>One build for all of them.</summary>
+    public sealed class OwnImage : IAsyncLifetime
+    {
+        private readonly string _folder = Directory.CreateTempSubdirectory("mayfly-own-").FullName;
+
+        public string Folder => At("out");
+
+        public string At(string name) => Path.Combine(_folder, name);
+
+        public async ValueTask InitializeAsync()
+        {
+            foreach (var name in (string[])["own", "other"])
+                await Builder.RunAsync("openssl", ["req", "-new", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", $"/CN={name}", "-keyout", At($"{name}.key"), "-out", At($"{name}.crt")]);
+            // With the modes of a checkout that only its owner may read.
+            Lay("files/opt/tool/run", "echo own tool\n", UnixFileMode.UserRead | UnixFileMode.UserExecute);
+            Lay("files/etc/gitconfig", "[user]\n", UnixFileMode.UserRead);
+            Lay("hooks/job-started.d/10-hello", "echo hello\n", UnixFileMode.UserRead | UnixFileMode.UserExecute);
+            Lay("hooks/job-completed.d/10-off", "echo bye\n", UnixFileMode.UserRead);
+            var (code, output) = await Builder.TryBuildAsync(Built.Path("packer"), _folder, $"--runner={Built.Path("artifacts/runner")}", $"--cache={Built.Path("artifacts/cache")}",
+                $"--signing-key={At("own.key")}", $"--signing-certificate={At("own.crt")}", $"--files={At("files")}", $"--hooks={At("hooks")}");
+            Assert.True(code == 0, output);
+        }
+
+        public ValueTask DisposeAsync()
+        {
+            Directory.Delete(_folder, recursive: true);
+            return ValueTask.CompletedTask;
+        }
+
+        private void Lay(string file, string content, UnixFileMode mode)
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(At(file))!);
+            File.WriteAllText(At(file), content);
+            File.SetUnixFileMode(At(file), mode);
+        }
+    }
+}
