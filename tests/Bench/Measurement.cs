@@ -29,7 +29,7 @@ internal sealed record Measurement(string Name, double Value, string Unit, strin
 
     /// <summary>Whether all that is promised was measured; null where nothing is, or there was nothing to compare with.</summary>
     [JsonIgnore]
-    public bool? IsMet => Value > Most || Ratio < LeastRatio ? false : Most is null || (LeastRatio is not null && Ratio is null) ? null : true;
+    public bool? IsMet => Value > Most || Ratio < LeastRatio ? false : (Most is null && LeastRatio is null) || (LeastRatio is not null && Ratio is null) ? null : true;
 
     public static string ToJson(IEnumerable<Measurement> measurements) => JsonSerializer.Serialize(measurements, Json);
 

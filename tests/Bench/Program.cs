@@ -70,7 +70,8 @@ return failed ? 1 : 0;
 
 static string Number(double? value) => value is null ? "" : Math.Round(value.Value, 2).ToString("#,0.##", CultureInfo.InvariantCulture);
 
-static string Promise(Measurement m) => m.Most is null ? "-" : $"<= {Number(m.Most)}{(m.LeastRatio is { } least ? $", {Number(least)}x" : "")}";
+static string Promise(Measurement m) =>
+    string.Join(", ", new[] { m.Most is { } most ? $"<= {Number(most)}" : null, m.LeastRatio is { } least ? $"{Number(least)}x" : null }.OfType<string>().DefaultIfEmpty("-"));
 
 static string Met(Measurement m) => m.IsMet switch { true => "yes", false => "NO", null => "-" };
 
