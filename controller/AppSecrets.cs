@@ -3,41 +3,33 @@ using System.Text;
 
 namespace Mayfly.Controller;
 
-/// <summary>What proves GitHub to us and us to GitHub. Read once, from files; changed ones take a restart.</summary>
-internal sealed record AppSecrets(RSA Key, byte[] Webhook)
+/// <summary>What proves GitHub to us and us to GitHub and to the database. Read once, from files or from SSM; changed ones take a
+/// restart.</summary>
+/// <param name="DatabasePassword">Null where the database wants none, or finds it by itself.</param>
+internal sealed record AppSecrets(RSA Key, byte[] Webhook, string? DatabasePassword)
 {
-    /// <exception cref="SettingsException">A file cannot be used. Names the file, never what it holds.</exception>
-    public static AppSecrets Read(Settings settings)
+    /// <exception cref="SettingsException">One cannot be used. Names where it is, never what it holds.</exception>
+    public static async Task<AppSecrets> ReadAsync(Settings settings)
     {
-        var webhook = Encoding.UTF8.GetBytes(Text("WebhookSecretFile", settings.WebhookSecretFile).Trim());
+        var webhook = Encoding.UTF8.GetBytes((await SecretText.ReadAsync("GitHub:WebhookSecretFile", settings.WebhookSecretFile, settings.Region)).Trim());
         if (webhook.Length == 0) // anyone can sign with an empty secret
-            throw Unusable("WebhookSecretFile", settings.WebhookSecretFile, "is empty; write the secret of the App's webhook into it");
+            throw Unusable("GitHub:WebhookSecretFile", settings.WebhookSecretFile, "is empty; write the secret of the App's webhook into it");
+        var pem = await SecretText.ReadAsync("GitHub:PrivateKeyFile", settings.PrivateKeyFile, settings.Region);
+        var password = settings.DatabasePasswordFile.Length > 0 ? (await SecretText.ReadAsync("DatabasePasswordFile", settings.DatabasePasswordFile, settings.Region)).Trim() : null;
         var key = RSA.Create();
         try
         {
-            key.ImportFromPem(Text("PrivateKeyFile", settings.PrivateKeyFile));
-            return new AppSecrets(key, webhook);
+            key.ImportFromPem(pem);
+            return new AppSecrets(key, webhook, password);
         }
         catch (Exception e) when (e is ArgumentException or CryptographicException)
         {
             key.Dispose();
-            throw Unusable("PrivateKeyFile", settings.PrivateKeyFile, "holds no RSA private key in PEM; take the file that GitHub gave for the App");
+            throw Unusable("GitHub:PrivateKeyFile", settings.PrivateKeyFile, "holds no RSA private key in PEM; take the file that GitHub gave for the App");
         }
     }
 
-    private static string Text(string key, string path)
-    {
-        try
-        {
-            return File.ReadAllText(path);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw Unusable(key, path, $"cannot be read: {e.Message}");
-        }
-    }
-
-    private static SettingsException Unusable(string key, string path, string reason) => new($"Mayfly:GitHub:{key}='{path}': the file {reason}");
+    private static SettingsException Unusable(string key, string path, string reason) => new($"Mayfly:{key}='{path}': it {reason}");
 
     /// <summary>A record would print what it holds.</summary>
     public override string ToString() => "***";

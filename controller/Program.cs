@@ -1,5 +1,4 @@
 using Amazon.Runtime;
-using Amazon.Runtime.Credentials;
 using Amazon.SecurityToken;
 using Amazon.SecurityToken.Model;
 using Mayfly.Aws;
@@ -60,14 +59,14 @@ internal static class Program
         {
             var builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { Args = [], ContentRootPath = AppContext.BaseDirectory });
             var settings = Settings.From(builder.Configuration);
-            var secrets = AppSecrets.Read(settings);
+            var secrets = await AppSecrets.ReadAsync(settings);
             if (arguments is ["--check-config"])
             {
                 Console.WriteLine("the configuration is usable");
                 return 0;
             }
 
-            await using var store = await Store.OpenAsync(settings.Database, settings.Lease, TimeProvider.System);
+            await using var store = await Store.OpenAsync(settings.Database, settings.Lease, TimeProvider.System, secrets.DatabasePassword);
             await using var app = await BuildAsync(builder, settings, secrets, store, TimeProvider.System);
             await app.RunAsync();
             return 0;
@@ -77,7 +76,7 @@ internal static class Program
             await Console.Error.WriteLineAsync($"mayfly-controller: {e.Message}");
             return ConfigurationError;
         }
-        catch (Exception e) when (e is AmazonClientException or AmazonServiceException or HttpRequestException or IOException)
+        catch (Exception e) when (e is AmazonClientException or AmazonServiceException or HttpRequestException or IOException or TimeoutException)
         {
             await Console.Error.WriteLineAsync($"mayfly-controller: did not start: {e.Message}");
             return StartFailed;
@@ -99,17 +98,10 @@ internal static class Program
         if (Environment.GetEnvironmentVariable("ASPNETCORE_URLS") is null)
             builder.WebHost.UseUrls("http://127.0.0.1:8080");
 
-        var credentials = await new DefaultAWSCredentialsIdentityResolver().ResolveIdentityAsync(null, CancellationToken.None);
-        // AWSSDK.Core finds the credentials and renews them; asked before each call, it answers those that hold.
-        async ValueTask<AwsKeys> KeysAsync(CancellationToken _)
-        {
-            var keys = await credentials.GetCredentialsAsync();
-            return new AwsKeys(keys.AccessKey, keys.SecretKey, keys.UseToken ? keys.Token : null);
-        }
-
+        var keys = await KeyChain.FindAsync();
         var paces = new AwsPaces(settings, time);
-        var ec2 = new Ec2Client(AwsConnection.To("ec2", settings.Region, KeysAsync, CallLimit, time, pace: paces.Calls));
-        var ssm = new SsmClient(AwsConnection.To("ssm", settings.Region, KeysAsync, CallLimit, time, pace: paces.Calls));
+        var ec2 = new Ec2Client(AwsConnection.To("ec2", settings.Region, keys.KeysAsync, CallLimit, time, pace: paces.Calls));
+        var ssm = new SsmClient(AwsConnection.To("ssm", settings.Region, keys.KeysAsync, CallLimit, time, pace: paces.Calls));
         var github = new GitHubApp(new HttpClient { BaseAddress = settings.GitHubApi, Timeout = CallLimit }, settings, secrets.Key, time);
         var launcher = new Launcher(github, ec2, ssm, await FindAccountAsync(settings), settings, store.Launches, time);
         var inbox = new InboxWake(time);

@@ -12,9 +12,9 @@ internal sealed record Settings(SettingSource Source)
 {
     public long AppId { get; init; } = Source.Number("GitHub:AppId", null, 1, long.MaxValue, "the App's number");
 
-    public string PrivateKeyFile { get; init; } = Source.ExistingFile("GitHub:PrivateKeyFile", "the App's private key, in PEM, as GitHub gave it");
+    public string PrivateKeyFile { get; init; } = Source.Secret("GitHub:PrivateKeyFile", null, "the App's private key, in PEM, as GitHub gave it");
 
-    public string WebhookSecretFile { get; init; } = Source.ExistingFile("GitHub:WebhookSecretFile", "the webhook's secret; an empty one is refused");
+    public string WebhookSecretFile { get; init; } = Source.Secret("GitHub:WebhookSecretFile", null, "the webhook's secret; an empty one is refused");
 
     public IReadOnlyList<long> Installations { get; init; } = Source.List<long>("GitHub:Installations", null, "an installation's number", "the installations whose events are taken", IsNumber);
 
@@ -34,6 +34,8 @@ internal sealed record Settings(SettingSource Source)
     public bool ConfigInTags { get; init; } = Source.Choice("Config", ["ssm", "tags"], "how a configuration reaches its machine: by a SecureString parameter, or by instance tags (weaker, see below)") == "tags";
 
     public string Database { get; init; } = Source.Text("Database", "/var/lib/mayfly/controller.db", "SQLite file, or PostgreSQL's connection string (`Host=...;Database=...;Username=...;Passfile=...`) where several controllers share one; made and migrated at start");
+
+    public string DatabasePasswordFile { get; init; } = Source.Secret("DatabasePasswordFile", "", "the password of PostgreSQL's user, where its connection string has no `Passfile`");
 
     public TimeSpan Lease { get; init; } = Source.Seconds("Lease", 30, 3, 3600, "after which a controller that is silent counts as gone, and another takes up what it was at");
 

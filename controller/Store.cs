@@ -27,10 +27,11 @@ internal sealed class Store : IAsyncDisposable
     /// <summary>Opens the store, made or brought up to date where it is not.</summary>
     /// <param name="setting">A file for SQLite, or PostgreSQL's connection string (<see cref="Settings.Database"/>).</param>
     /// <param name="lease">Silent for this long, a controller counts as gone (<see cref="Settings.Lease"/>).</param>
+    /// <param name="password">Of PostgreSQL's user, unless the connection string names a file that has it.</param>
     /// <exception cref="StoreException">It cannot be used: says why.</exception>
-    public static async Task<Store> OpenAsync(string setting, TimeSpan lease, TimeProvider time)
+    public static async Task<Store> OpenAsync(string setting, TimeSpan lease, TimeProvider time, string? password = null)
     {
-        var database = setting.Contains('=', StringComparison.Ordinal) ? PostgresDatabase.Open(setting) : (IDatabase)new SqliteDatabase(setting, time);
+        var database = setting.Contains('=', StringComparison.Ordinal) ? PostgresDatabase.Open(setting, password) : (IDatabase)new SqliteDatabase(setting, time);
         try
         {
             await Schema.MigrateAsync(database);

@@ -17,9 +17,10 @@ internal sealed class PostgresDatabase : IDatabase
 
     public bool IsShared => true;
 
-    /// <param name="connection">Npgsql's connection string without a password: that stands in the file that <c>Passfile</c> names.</param>
+    /// <param name="connection">Npgsql's connection string without a password.</param>
+    /// <param name="password">The password; null where the file that <c>Passfile</c> names has it, or none is wanted.</param>
     /// <exception cref="StoreException">It cannot be understood, or holds a password.</exception>
-    public static PostgresDatabase Open(string connection)
+    public static PostgresDatabase Open(string connection, string? password)
     {
         NpgsqlConnectionStringBuilder builder;
         try
@@ -31,9 +32,10 @@ internal sealed class PostgresDatabase : IDatabase
             throw new StoreException("Mayfly:Database is neither a file's path nor a connection string of PostgreSQL (Host=...;Database=...;Username=...;Passfile=...)");
         }
 
-        return string.IsNullOrEmpty(builder.Password)
-            ? new PostgresDatabase(NpgsqlDataSource.Create(builder))
-            : throw new StoreException("Mayfly:Database holds a password; write it into a file and name that by Passfile=");
+        if (!string.IsNullOrEmpty(builder.Password))
+            throw new StoreException("Mayfly:Database holds a password; write it into a file and name that by Passfile=, or by Mayfly:DatabasePasswordFile");
+        builder.Password = password;
+        return new PostgresDatabase(NpgsqlDataSource.Create(builder));
     }
 
     public async Task<T> TransactAsync<T>(Func<ISql, ValueTask<T>> act)

@@ -44,7 +44,9 @@ public sealed class DocumentTests
     public void The_controller_cannot_read_configurations_nor_end_foreign_machines()
     {
         var statements = JsonNode.Parse(Read("controller/deploy/controller-policy.json"))!["Statement"]!.AsArray();
-        Assert.DoesNotContain("GetParameter", statements.ToJsonString(), StringComparison.Ordinal);
+        var read = Assert.Single(statements, s => s!["Action"]!.ToJsonString().Contains("GetParameter", StringComparison.Ordinal))!;
+        Assert.Equal("arn:*:ssm:*:*:parameter/mayfly/controller/*", (string?)read["Resource"]);
+        Assert.DoesNotContain("/mayfly/controller/", ConfigParameter.Path, StringComparison.Ordinal);
         var end = Assert.Single(statements, s => s!["Action"]!.ToJsonString().Contains("TerminateInstances", StringComparison.Ordinal))!;
         Assert.Equal("false", (string?)end["Condition"]!["Null"]![$"aws:ResourceTag/{Tags.Launch}"]);
         var tags = Assert.Single(statements, s => s!["Action"]!.ToJsonString().Contains("DeleteTags", StringComparison.Ordinal))!;

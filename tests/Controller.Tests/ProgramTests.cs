@@ -36,6 +36,43 @@ public sealed class ProgramTests
         Assert.Contains("file is not a database", output, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Secrets_come_from_SSM_where_their_settings_say_so_and_one_that_is_not_there_is_named()
+    {
+        await using var world = await World.StartAsync(controller: false);
+        await PutAsync(world, "/mayfly/controller/app-key", world.Lab.GitHub.Options.AppKey.ExportRSAPrivateKeyPem());
+        await PutAsync(world, "/mayfly/controller/webhook-secret", world.Lab.GitHub.Options.WebhookSecret + "\n");
+        var settings = new Dictionary<string, string> { ["Mayfly__GitHub__PrivateKeyFile"] = "ssm:/mayfly/controller/app-key", ["Mayfly__GitHub__WebhookSecretFile"] = "ssm:/mayfly/controller/webhook-secret" };
+        await world.StartControllerAsync(settings);
+        var (job, status) = await world.Lab.GitHub.Jobs.QueueAsync("build", ["mayfly"], []);
+        Assert.Equal(202, status);
+        await world.LineAsync("launched i-", $"{job.Id}");
+
+        foreach (var (name, value) in new Dictionary<string, string>
+        {
+            ["AWS_REGION"] = world.Lab.Options.Region, ["AWS_ENDPOINT_URL_SSM"] = world.Lab.AwsAddress.AbsoluteUri, ["AWS_SHARED_CREDENTIALS_FILE"] = Path.Combine(world.Folder, "credentials"),
+            ["Mayfly__GitHub__AppId"] = "7", ["Mayfly__GitHub__Installations"] = "1", ["Mayfly__GitHub__Repositories"] = "o/r", ["Mayfly__DatabasePasswordFile"] = "ssm:/mayfly/controller/database-password",
+        })
+            settings[name] = value;
+        var (code, output) = await RunAsync(["--check-config"], settings);
+        Assert.Equal(78, code);
+        Assert.Contains("Mayfly:DatabasePasswordFile='ssm:/mayfly/controller/database-password'", output, StringComparison.Ordinal);
+        Assert.Contains("ParameterNotFound", output, StringComparison.Ordinal);
+    }
+
+    private static async Task PutAsync(World world, string name, string value)
+    {
+        using var http = new HttpClient(new Amazon.Runtime.Signing.SigV4SigningHandler(
+            new Amazon.Runtime.BasicAWSCredentials(world.Lab.User.Id, world.Lab.User.Secret), Amazon.RegionEndpoint.GetBySystemName(world.Lab.Options.Region), "ssm", new HttpClientHandler()));
+        using var request = new HttpRequestMessage(HttpMethod.Post, world.Lab.AwsAddress)
+        {
+            Content = new StringContent(System.Text.Json.JsonSerializer.Serialize(new { Name = name, Value = value, Type = "SecureString", Tier = "Standard" }), new System.Net.Http.Headers.MediaTypeHeaderValue("application/x-amz-json-1.1")),
+            Headers = { { "X-Amz-Target", "AmazonSSM.PutParameter" } },
+        };
+        using var response = await http.SendAsync(request, TestContext.Current.CancellationToken);
+        response.EnsureSuccessStatusCode();
+    }
+
     private static async Task<(int ExitCode, string Output)> RunAsync(string[] arguments, Dictionary<string, string> environment)
     {
         var start = new ProcessStartInfo("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true };

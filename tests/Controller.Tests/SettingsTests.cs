@@ -78,9 +78,9 @@ public sealed class SettingsTests : IDisposable
     public void Only_listed_repositories_are_served(string repository, bool served) => Assert.Equal(served, From().Lists(repository));
 
     [Fact]
-    public void Secrets_are_read_and_not_printed()
+    public async Task Secrets_are_read_and_not_printed()
     {
-        var secrets = AppSecrets.Read(From());
+        var secrets = await AppSecrets.ReadAsync(From());
         Assert.Equal("a secret"u8.ToArray(), secrets.Webhook);
         Assert.Equal("***", $"{secrets}");
     }
@@ -89,9 +89,9 @@ public sealed class SettingsTests : IDisposable
     [InlineData("GitHub:WebhookSecretFile", "empty", "is empty")]
     [InlineData("GitHub:PrivateKeyFile", "secret", "holds no RSA private key")]
     [InlineData("GitHub:PrivateKeyFile", "empty", "holds no RSA private key")]
-    public void A_secret_that_cannot_be_used_is_named_by_its_file_alone(string key, string file, string reason)
+    public async Task A_secret_that_cannot_be_used_is_named_by_its_file_alone(string key, string file, string reason)
     {
-        var message = Assert.Throws<SettingsException>(() => AppSecrets.Read(From((key, Path.Combine(_folder, file))))).Message;
+        var message = (await Assert.ThrowsAsync<SettingsException>(() => AppSecrets.ReadAsync(From((key, Path.Combine(_folder, file)))))).Message;
         Assert.Contains($"Mayfly:{key}", message, StringComparison.Ordinal);
         Assert.Contains(reason, message, StringComparison.Ordinal);
         Assert.DoesNotContain("a secret", message, StringComparison.Ordinal);
