@@ -85,7 +85,7 @@ internal static partial class AwsCalls
         ];
     }
 
-    private static string Repository()
+    public static string Repository()
     {
         var folder = AppContext.BaseDirectory;
         while (!File.Exists(Path.Combine(folder, "Agent.sln")))

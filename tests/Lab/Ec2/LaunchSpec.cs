@@ -143,7 +143,9 @@ internal sealed partial record LaunchSpec(
 
     private static BlockDevice BlockDeviceFrom(QueryInput input, string prefix)
     {
-        _ = input.Get(prefix + "Ebs.Throughput");
+        _ = input.Integer(prefix + "Ebs.Throughput", 125, 125, 2000);
+        // MiB/s at which blocks come from the snapshot: https://docs.aws.amazon.com/ebs/latest/userguide/initalize-volume.html
+        _ = input.Integer(prefix + "Ebs.VolumeInitializationRate", 100, 100, 300);
         _ = input.Get(prefix + "Ebs.Iops");
         return new BlockDevice(
             input.Require(prefix + "DeviceName"),

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Prints the CloudFormation template: stack.yaml with the policies and the launch template put in from their own files, which
+# are what `aws iam` and `aws ec2 create-launch-template` take. JSON is YAML, so each member becomes one line.
+#   template.sh > mayfly.yaml
+# Marks in stack.yaml, each a line of its own:
+#   #include FILE [MEMBER] [except NAME ...]   the members of the file's object, or of one in it
+#   #endpoints SERVICE ...                     an interface endpoint for each
+set -euo pipefail
+cd "$(dirname "$0")"
+
+while IFS= read -r line; do
+  if [[ $line =~ ^(\ *)#include\ ([a-z-]+\.json)(\ ([A-Z][A-Za-z]+))?(\ except\ (.+))?$ ]]; then
+    jq -r --arg indent "${BASH_REMATCH[1]}" --arg member "${BASH_REMATCH[4]}" --arg except "${BASH_REMATCH[6]}" \
+      '(if $member == "" then . else .[$member] end) | to_entries[] | select(.key as $k | $except | split(" ") | index($k) | not) | "\($indent)\(.key): \(.value | tojson)"' \
+      "${BASH_REMATCH[2]}"
+  elif [[ $line =~ ^#endpoints\ (.+)$ ]]; then
+    for service in ${BASH_REMATCH[1]}; do
+      name=$(sed -E 's/(^|\.)(.)/\u\2/g' <<< "$service")
+      cat << END
+  ${name}Endpoint:
+    Type: AWS::EC2::VPCEndpoint
+    Condition: HasEndpoints
+    Properties:
+      VpcId: !Ref Vpc
+      ServiceName: !Sub com.amazonaws.\${AWS::Region}.$service
+      VpcEndpointType: Interface
+      PrivateDnsEnabled: true
+      SubnetIds: [!Ref PrivateSubnetA, !Ref PrivateSubnetB]
+      SecurityGroupIds: [!Ref EndpointSecurityGroup]
+END
+    done
+  elif [[ $line =~ ^\ *#(include|endpoints) ]]; then
+    echo "stack.yaml: '$line' is not a mark that template.sh knows" >&2
+    exit 1
+  else
+    printf '%s\n' "$line"
+  fi
+done < stack.yaml

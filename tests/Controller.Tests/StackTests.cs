@@ -1,0 +1,105 @@
+using System.Diagnostics;
+using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
+
+namespace Mayfly.Controller.Tests;
+
+/// <summary>The CloudFormation template as <c>template.sh</c> prints it, and the launch template that is in it.</summary>
+public sealed partial class StackTests
+{
+    private static readonly string Deploy = Path.Combine(AwsCalls.Repository(), "controller", "deploy");
+
+    [Fact]
+    public async Task The_linter_of_CloudFormation_finds_nothing()
+    {
+        var path = Path.GetTempFileName();
+        try
+        {
+            await File.WriteAllTextAsync(path, await TemplateAsync(), TestContext.Current.CancellationToken);
+            var (code, output) = await RunAsync("cfn-lint", "--template", path, "--regions", "us-east-1", "eu-central-1");
+            Assert.SkipUnless(code != CannotRun, "cfn-lint is missing: pip install cfn-lint");
+            Assert.True(code == 0, output);
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+    }
+
+    [Fact]
+    public async Task The_template_holds_both_policies_and_the_launch_template_as_their_files_have_them()
+    {
+        var template = await TemplateAsync();
+        foreach (var policy in (string[])["instance-policy.json", "controller-policy.json"])
+            Assert.Contains($"Statement: {Json(policy)["Statement"]!.ToJsonString(AsJq)}", template, StringComparison.Ordinal);
+        foreach (var (name, value) in Json("launch-template.json")["LaunchTemplateData"]!.AsObject())
+            Assert.Contains(name is "ImageId" or "InstanceType" or "IamInstanceProfile" ? $"{name}: " : $"{name}: {value!.ToJsonString(AsJq)}", template, StringComparison.Ordinal);
+        Assert.DoesNotMatch("(?m)^ *#(include|endpoints)", template);
+    }
+
+    [Fact]
+    public async Task Every_role_can_be_bounded_and_runners_are_reached_by_nothing()
+    {
+        var resources = Resource().Matches((await TemplateAsync()).Split("\nResources:\n")[1].Split("\nOutputs:\n")[0]).ToDictionary(m => m.Groups[1].Value, m => m.Groups[2].Value);
+        var roles = resources.Values.Where(r => r.Contains("Type: AWS::IAM::Role", StringComparison.Ordinal)).ToList();
+        Assert.Equal(3, roles.Count);
+        Assert.All(roles, role => Assert.Contains("PermissionsBoundary: !If [HasBoundary, !Ref PermissionsBoundary, !Ref AWS::NoValue]", role, StringComparison.Ordinal));
+        Assert.DoesNotContain("Ingress", resources["RunnerSecurityGroup"], StringComparison.Ordinal);
+        Assert.Contains("AssociatePublicIpAddress: false", resources["LaunchTemplate"], StringComparison.Ordinal);
+        Assert.Contains("ReadonlyRootFilesystem: true", resources["Task"], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task The_controllers_environment_holds_settings_and_no_secret()
+    {
+        var names = Variable().Matches(await TemplateAsync()).ToDictionary(m => m.Groups[1].Value.Replace("__", ":", StringComparison.Ordinal), m => m.Groups[2].Value);
+        Assert.Subset(Settings.Reference.Select(s => s.Key).ToHashSet(), names.Keys.ToHashSet());
+        Assert.Subset(names.Keys.ToHashSet(), Settings.Reference.Where(s => s.Default is null).Select(s => s.Key).ToHashSet());
+        Assert.All(names.Where(n => n.Key.EndsWith("File", StringComparison.Ordinal)), n => Assert.StartsWith("\"ssm:/mayfly/controller/", n.Value, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void What_is_launched_asks_for_version_2_of_the_metadata_service_and_ends_for_good()
+    {
+        var data = Json("launch-template.json")["LaunchTemplateData"]!;
+        Assert.Equal("terminate", (string?)data["InstanceInitiatedShutdownBehavior"]);
+        Assert.Equal(("required", 1, "enabled"), ((string?)data["MetadataOptions"]!["HttpTokens"], (int)data["MetadataOptions"]!["HttpPutResponseHopLimit"]!, (string?)data["MetadataOptions"]!["InstanceMetadataTags"]));
+        Assert.All(data["BlockDeviceMappings"]!.AsArray(), volume =>
+            Assert.Equal((true, true, "gp3"), ((bool)volume!["Ebs"]!["Encrypted"]!, (bool)volume["Ebs"]!["DeleteOnTermination"]!, (string?)volume["Ebs"]!["VolumeType"])));
+    }
+
+    private const int CannotRun = -1;
+
+    /// <summary>jq escapes nothing but what JSON has to.</summary>
+    private static readonly System.Text.Json.JsonSerializerOptions AsJq = new() { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    private static JsonNode Json(string file) => JsonNode.Parse(File.ReadAllText(Path.Combine(Deploy, file)))!;
+
+    private static async Task<string> TemplateAsync()
+    {
+        var (code, output) = await RunAsync(Path.Combine(Deploy, "template.sh"));
+        return code == 0 ? output : throw new InvalidOperationException($"template.sh: {output}");
+    }
+
+    private static async Task<(int ExitCode, string Output)> RunAsync(string program, params string[] arguments)
+    {
+        try
+        {
+            using var process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+            var error = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+            var output = await process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
+            await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(World.Limit, TestContext.Current.CancellationToken);
+            return (process.ExitCode, output + await error);
+        }
+        catch (System.ComponentModel.Win32Exception)
+        {
+            return (CannotRun, "");
+        }
+    }
+
+    [GeneratedRegex(@"(?m)^  (\w+):\n((?:    .*\n|\s*\n| *#.*\n)+)")]
+    private static partial Regex Resource();
+
+    [GeneratedRegex(@"Name: Mayfly__(\w+), Value: (.+) \}")]
+    private static partial Regex Variable();
+}
