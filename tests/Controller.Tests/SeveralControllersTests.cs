@@ -20,11 +20,12 @@ public sealed class SeveralControllersTests(PostgresServer postgres)
         var database = await postgres.NewDatabaseAsync();
         await using var line = new CuttableLine(postgres.Socket);
         await using var world = await World.StartAsync(controller: false);
+        world.Lab.LiftLimits();
         Task<ControllerProcess> StartAsync(string connection) =>
             world.StartControllerAsync(new Dictionary<string, string>
             {
                 ["Mayfly__Database"] = connection, ["Mayfly__Lease"] = "3",
-                // Not what this is about, and the lab here has none.
+                // Not what this is about, and the lab here has none any more.
                 ["Mayfly__Pace__CreateFleet"] = "60000", ["Mayfly__Pace__PutParameter"] = "60000", ["Mayfly__Pace__GitHubPoints"] = "60000",
             });
         var controllers = new ConcurrentDictionary<int, ControllerProcess>

@@ -10,7 +10,7 @@ using Mayfly.Lab.Aws;
 
 namespace Mayfly.Lab.Tests;
 
-/// <summary>What a service answered: XML for EC2 and STS, JSON for SSM.</summary>
+/// <summary>What a service answered: XML for EC2 and STS, JSON for SSM and KMS.</summary>
 internal sealed record AwsAnswer(HttpStatusCode Status, string Code, string Message, XElement? Xml, JsonObject? Json)
 {
     /// <summary>Texts of all elements of a name, whatever their namespace.</summary>
@@ -33,11 +33,15 @@ internal sealed class AwsClient(Lab lab, AccessKey key, string? region = null, A
     public async Task<AwsAnswer> StsAsync(string action, params (string Name, string Value)[] parameters) =>
         await SendAsync("sts", Form(action, "2011-06-15", parameters));
 
-    public async Task<AwsAnswer> SsmAsync(string action, JsonObject input)
+    public Task<AwsAnswer> SsmAsync(string action, JsonObject input) => JsonAsync("ssm", $"AmazonSSM.{action}", input);
+
+    public Task<AwsAnswer> KmsAsync(string action, JsonObject input) => JsonAsync("kms", $"TrentService.{action}", input);
+
+    private async Task<AwsAnswer> JsonAsync(string service, string target, JsonObject input)
     {
         var content = new StringContent(input.ToJsonString(), Encoding.UTF8);
         content.Headers.ContentType = new MediaTypeHeaderValue("application/x-amz-json-1.1");
-        return await SendAsync("ssm", content, ("X-Amz-Target", $"AmazonSSM.{action}"));
+        return await SendAsync(service, content, ("X-Amz-Target", target));
     }
 
     public async Task<AwsAnswer> SendAsync(string service, HttpContent content, params (string Name, string Value)[] headers)

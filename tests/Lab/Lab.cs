@@ -3,6 +3,7 @@ using Mayfly.Lab.Aws;
 using Mayfly.Lab.Ec2;
 using Mayfly.Lab.GitHub;
 using Mayfly.Lab.Imds;
+using Mayfly.Lab.Kms;
 using Mayfly.Lab.Machines;
 using Mayfly.Lab.Ssm;
 
@@ -49,10 +50,13 @@ internal sealed class Lab : IAsyncDisposable
         Options = options;
         Journal = new Journal(options.Time);
         Keys = new Keyring();
-        Templates = new LaunchTemplates(options.Time);
-        Fleet = new Fleet(options.Region, options.Account, Templates, new MachineFactory(i => options.Machine(this, i)), Journal, options.Time);
+        Images = new Images(options.Account, options.Time);
+        Templates = new LaunchTemplates(Images, options.Time);
+        Fleet = new Fleet(options.Region, options.Account, Templates, Images, new MachineFactory(i => options.Machine(this, i)), Journal, options.Time);
         Ec2 = new Ec2Service(Templates, Fleet, Journal, options.Time);
         Ssm = new SsmService(options.Region, options.Account, Journal, options.Time);
+        Sts = new StsService(Keys, options.Account, options.Time);
+        Kms = new KmsService(options.Region, options.Account, Journal);
         User = Keys.IssueLasting(new Principal("AIDALAB", $"arn:aws:iam::{options.Account}:user/mayfly", null));
         Signatures = new SigV4(Keys, options.Region, options.SignatureTime ?? options.Time);
         Imds = new ImdsServer(options.Account, options.Region, Keys, Journal, options.Time);
@@ -70,6 +74,8 @@ internal sealed class Lab : IAsyncDisposable
 
     public SigV4 Signatures { get; }
 
+    public Images Images { get; }
+
     public LaunchTemplates Templates { get; }
 
     public Fleet Fleet { get; }
@@ -77,6 +83,10 @@ internal sealed class Lab : IAsyncDisposable
     public Ec2Service Ec2 { get; }
 
     public SsmService Ssm { get; }
+
+    public StsService Sts { get; }
+
+    public KmsService Kms { get; }
 
     public ImdsServer Imds { get; }
 
@@ -92,7 +102,7 @@ internal sealed class Lab : IAsyncDisposable
     public static async Task<Lab> StartAsync(LabOptions options)
     {
         var lab = new Lab(options);
-        var aws = new AwsServer(lab.Signatures, lab.Ec2, lab.Ssm, new StsService(lab.Keys, options.Account, options.Time));
+        var aws = new AwsServer(lab.Signatures, lab.Ec2, lab.Ssm, lab.Sts, lab.Kms);
         lab.AwsAddress = await lab.ListenAsync(aws.HandleAsync, options.AwsPort);
         lab.GitHubAddress = await lab.ListenAsync(lab.GitHub.HandleAsync, options.GitHubPort);
         lab.GitHub.PublicAddress = options.Inside is { } inside ? new Uri($"http://{inside}:{lab.GitHubAddress.Port}/") : lab.GitHubAddress;
@@ -104,6 +114,14 @@ internal sealed class Lab : IAsyncDisposable
     /// <summary>A metadata service on the loopback for one instance, for machines that have no network.</summary>
     public Task<Uri> OpenImdsAsync(string instanceId) =>
         ServeAsync(context => Imds.HandleAsync(context, Fleet.Find(instanceId)), new IPEndPoint(IPAddress.Loopback, 0));
+
+    /// <summary>No service limits how often it is called any more, for tests of something else.</summary>
+    public void LiftLimits()
+    {
+        Fleet.Rates.Lift();
+        Ssm.Rates.Lift();
+        GitHub.Limits.Lift();
+    }
 
     public async ValueTask DisposeAsync()
     {

@@ -28,7 +28,7 @@ internal sealed class SigV4(Keyring keys, string region, TimeProvider time)
         if (claim.Region != region && !(claim.Service == "sts" && claim.Region == "us-east-1"))
             throw Mismatch(claim.Service, $"Credential should be scoped to a valid region, not '{claim.Region}'.");
         if ((time.GetUtcNow() - claim.At).Duration() > AllowedSkew)
-            throw new AwsFault(claim.Service switch { "ec2" => "RequestExpired", "ssm" => "InvalidSignatureException", _ => "SignatureDoesNotMatch" },
+            throw new AwsFault(claim.Service switch { "ec2" => "RequestExpired", "ssm" or "kms" => "InvalidSignatureException", _ => "SignatureDoesNotMatch" },
                 $"Signature expired: {claim.Date} is not within 5 minutes of now", claim.Service == "sts" ? 403 : 400);
 
         var key = keys.Find(claim.KeyId) ?? throw UnknownKey(claim.Service);
@@ -45,7 +45,7 @@ internal sealed class SigV4(Keyring keys, string region, TimeProvider time)
             throw claim.Service switch
             {
                 "ec2" => new AwsFault("RequestExpired", "Request has expired."),
-                "ssm" => new AwsFault("ExpiredTokenException", "The security token included in the request is expired"),
+                "ssm" or "kms" => new AwsFault("ExpiredTokenException", "The security token included in the request is expired"),
                 _ => new AwsFault("ExpiredToken", "The security token included in the request is expired", 403),
             };
         return new Signed(key, claim.Service, claim.Region);
@@ -120,14 +120,14 @@ internal sealed class SigV4(Keyring keys, string region, TimeProvider time)
     private static AwsFault Mismatch(string service, string message) => service switch
     {
         "ec2" => new AwsFault("AuthFailure", message, 401),
-        "ssm" => new AwsFault("InvalidSignatureException", message),
+        "ssm" or "kms" => new AwsFault("InvalidSignatureException", message),
         _ => new AwsFault("SignatureDoesNotMatch", message, 403),
     };
 
     private static AwsFault UnknownKey(string service) => service switch
     {
         "ec2" => new AwsFault("AuthFailure", "AWS was not able to validate the provided access credentials", 401),
-        "ssm" => new AwsFault("UnrecognizedClientException", "The security token included in the request is invalid."),
+        "ssm" or "kms" => new AwsFault("UnrecognizedClientException", "The security token included in the request is invalid."),
         _ => new AwsFault("InvalidClientTokenId", "The security token included in the request is invalid.", 403),
     };
 

@@ -1,15 +1,27 @@
+using System.Collections.Concurrent;
 using System.Globalization;
 using System.Text.RegularExpressions;
 using System.Xml.Linq;
 
 namespace Mayfly.Lab.Aws;
 
-/// <summary>AWS STS: who am I, and another role's keys. https://docs.aws.amazon.com/STS/latest/APIReference/</summary>
+/// <summary>A role that only whoever knows its external id may assume. It may stand in another account.</summary>
+/// <param name="ExternalId">Null for a role that wants none.</param>
+internal sealed record Role(string Arn, string? ExternalId);
+
+/// <summary>AWS STS: who am I, and another role's keys. Any role of the account can be assumed, and those that tests put into
+/// <see cref="Roles"/> as they say. https://docs.aws.amazon.com/STS/latest/APIReference/</summary>
 internal sealed partial class StsService(Keyring keys, string account, TimeProvider time)
 {
     public const string Version = "2011-06-15";
 
+    private readonly ConcurrentDictionary<string, Role> _roles = new();
+
     public static readonly XNamespace Space = $"https://sts.amazonaws.com/doc/{Version}/";
+
+    public IReadOnlyCollection<Role> Roles => [.. _roles.Values];
+
+    public void Add(Role role) => _roles[role.Arn] = role;
 
     public XElement Call(Dictionary<string, string> parameters, AccessKey caller, string requestId)
     {
@@ -23,11 +35,11 @@ internal sealed partial class StsService(Keyring keys, string account, TimeProvi
         };
     }
 
-    private XElement GetCallerIdentity(QueryInput input, Principal caller, string requestId)
+    private static XElement GetCallerIdentity(QueryInput input, Principal caller, string requestId)
     {
         input.RejectUnread();
         return Response("GetCallerIdentity", requestId,
-            new XElement(Space + "Arn", caller.Arn), new XElement(Space + "UserId", caller.UserId), new XElement(Space + "Account", account));
+            new XElement(Space + "Arn", caller.Arn), new XElement(Space + "UserId", caller.UserId), new XElement(Space + "Account", caller.Arn.Split(':')[4]));
     }
 
     private XElement AssumeRole(QueryInput input, Principal caller, string requestId)
@@ -37,12 +49,15 @@ internal sealed partial class StsService(Keyring keys, string account, TimeProvi
         var seconds = 3600;
         if (input.Get("DurationSeconds") is { } text && !(int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out seconds) && seconds is >= 900 and <= 43200))
             throw Invalid("DurationSeconds", text);
-        if (input.Get("ExternalId") is { } external && !ExternalPattern().IsMatch(external))
+        var external = input.Get("ExternalId");
+        if (external is not null && !ExternalPattern().IsMatch(external))
             throw Invalid("ExternalId", external);
         input.RejectUnread();
-        if (caller.InstanceArn is not null || role.Split(':')[4] != account)
+        var known = _roles.GetValueOrDefault(role);
+        // A trust policy without the condition does not look at an external id that is sent.
+        if (caller.InstanceArn is not null || (known is null ? role.Split(':')[4] != account : known.ExternalId is { } wanted && wanted != external))
             throw new AwsFault("AccessDenied", $"User: {caller.Arn} is not authorized to perform: sts:AssumeRole on resource: {role}", 403);
-        var arn = $"arn:aws:sts::{account}:assumed-role/{role.Split('/')[^1]}/{session}";
+        var arn = $"arn:aws:sts::{role.Split(':')[4]}:assumed-role/{role.Split('/')[^1]}/{session}";
         var expires = time.GetUtcNow().AddSeconds(seconds);
         var key = keys.IssueTemporary(new Principal($"AROALAB:{session}", arn, null), expires);
         return Response("AssumeRole", requestId,

@@ -40,6 +40,8 @@ internal sealed class Ec2Service(LaunchTemplates templates, Fleet fleet, Journal
             "GetConsoleOutput" => Queries.GetConsoleOutput(input),
             "CreateTags" => Queries.CreateTags(input),
             "DeleteTags" => Queries.DeleteTags(input),
+            "DescribeImages" => fleet.Images.Describe(input),
+            "DescribeSpotPriceHistory" => new SpotPrices(fleet).Describe(input),
             "DescribeTags" => Queries.DescribeTags(input),
             _ => throw new AwsFault("InvalidAction", $"The action {action} is not valid for this web service."),
         };

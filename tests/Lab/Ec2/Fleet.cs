@@ -11,7 +11,7 @@ namespace Mayfly.Lab.Ec2;
 internal sealed record Launched(IReadOnlyList<Instance> Instances, Func<IEnumerable<XElement>> Answer);
 
 /// <summary>The instances of the account: launched once per client token, interrupted, ended.</summary>
-internal sealed class Fleet(string region, string account, LaunchTemplates templates, MachineFactory machines, Journal journal, TimeProvider time)
+internal sealed class Fleet(string region, string account, LaunchTemplates templates, Images images, MachineFactory machines, Journal journal, TimeProvider time)
 {
     private static readonly TimeSpan SpotNotice = TimeSpan.FromMinutes(2);
 
@@ -28,8 +28,13 @@ internal sealed class Fleet(string region, string account, LaunchTemplates templ
 
     public IReadOnlyCollection<Instance> Instances => [.. _instances.Values];
 
-    /// <summary>Error code by instance type, zone or <c>*</c>, for launches that a test wants refused.</summary>
-    public ConcurrentDictionary<string, string> Refusals { get; } = new();
+    /// <summary>What there is to launch, at what price, and what a test wants refused.</summary>
+    public Market Market { get; } = new(time);
+
+    public Images Images { get; } = images;
+
+    /// <summary>Error code by instance type, zone or <c>*</c>, and more: <see cref="Market.Refusals"/>.</summary>
+    public ConcurrentDictionary<string, string> Refusals => Market.Refusals;
 
     public Instance? FindByAddress(string address) => _instances.Values.FirstOrDefault(i => i.Address == address && i.State != InstanceState.Terminated);
 
@@ -47,15 +52,17 @@ internal sealed class Fleet(string region, string account, LaunchTemplates templ
             spec = spec.Over(templates.Find(input.Get("LaunchTemplate.LaunchTemplateId"), input.Get("LaunchTemplate.LaunchTemplateName"), input.Get("LaunchTemplate.Version")).Spec);
         spec.Check();
         var type = spec.InstanceType ?? "m1.small";
-        var zone = Zone(spec.AvailabilityZone);
+        var zone = Zone(spec.AvailabilityZone ?? Market.ZoneOf(spec.SubnetId));
+        CheckArchitecture(spec, type);
         Ready(input);
         return Once("RunInstances", token, input, () =>
         {
-            if (RefusalOf(type, zone) is { } refusal)
-                throw refusal;
             Rates.Take(RequestLimits.LaunchedInstances, count);
+            var least = input.Integer("MinCount", count, 1, 1000);
             var reservation = "r-" + RandomHex();
-            var launched = Enumerable.Range(0, count).Select(_ => Launch(spec, type, zone, spot, token, reservation)).ToList();
+            var launched = LaunchUpTo(count, out var shortage, () => Launch(spec, type, zone, spec.SubnetId, spot, null, token, reservation));
+            if (launched.Count < least)
+                throw Undo(launched, shortage!);
             return new Launched(launched, () =>
                 [E("reservationId", reservation), E("ownerId", Account), E("groupSet"), E("instancesSet", launched.Select(i => i.Xml()))]);
         });
@@ -74,22 +81,21 @@ internal sealed class Fleet(string region, string account, LaunchTemplates templ
             foreach (var (spot, target) in request.Targets)
             {
                 var missing = target;
-                foreach (var pool in request.Pools)
+                foreach (var pool in request.InOrder(spot, Market).ToList())
                 {
                     if (missing == 0)
                         break;
-                    try
+                    var reservation = "r-" + RandomHex();
+                    var launched = LaunchUpTo(missing, out var shortage, () =>
                     {
-                        if (RefusalOf(pool.Type, pool.Zone) is { } refusal)
-                            throw refusal;
-                        var reservation = "r-" + RandomHex();
-                        sets.Add((pool, spot, [.. Enumerable.Range(0, missing).Select(_ => Launch(pool.Spec, pool.Type, pool.Zone, spot, token, reservation))]));
-                        missing = 0;
-                    }
-                    catch (AwsFault fault)
-                    {
-                        errors.Add((pool, spot, fault));
-                    }
+                        CheckArchitecture(pool.Spec, pool.Type);
+                        return Launch(pool.Spec, pool.Type, pool.Zone, pool.Subnet, spot, pool.MaxPrice, token, reservation);
+                    });
+                    missing -= launched.Count;
+                    if (launched.Count > 0)
+                        sets.Add((pool, spot, launched));
+                    if (shortage is not null)
+                        errors.Add((pool, spot, shortage));
                 }
             }
 
@@ -156,10 +162,49 @@ internal sealed class Fleet(string region, string account, LaunchTemplates templ
 
     public static string RandomHex() => RandomNumberGenerator.GetHexString(17, lowercase: true);
 
-    private Instance Launch(LaunchSpec spec, string type, string zone, bool spot, string token, string reservation)
+    /// <summary>As many as there are, up to so many, and what the first one that was not there was refused with.</summary>
+    private static List<Instance> LaunchUpTo(int count, out AwsFault? shortage, Func<Instance> launch)
     {
+        var launched = new List<Instance>();
+        shortage = null;
+        try
+        {
+            while (launched.Count < count)
+                launched.Add(launch());
+        }
+        catch (AwsFault fault)
+        {
+            shortage = fault;
+        }
+
+        return launched;
+    }
+
+    /// <summary>Fewer than the least that was asked for are none.</summary>
+    private AwsFault Undo(List<Instance> launched, AwsFault why)
+    {
+        foreach (var instance in launched)
+        {
+            instance.End(why.Code, why.Message);
+            Off(instance);
+        }
+
+        return why;
+    }
+
+    private void CheckArchitecture(LaunchSpec spec, string type)
+    {
+        var (image, wanted) = (Images.ArchitectureOf(spec.ImageId!), InstanceType.Of(type).Architecture);
+        if (InstanceType.Catalogue.ContainsKey(type) && image != wanted)
+            throw new AwsFault("InvalidParameterValue", $"The architecture '{wanted}' of the specified instance type does not match the architecture '{image}' of the specified AMI. Specify an instance type and an AMI that have matching architectures, and try again.");
+    }
+
+    private Instance Launch(LaunchSpec spec, string type, string zone, string? subnet, bool spot, decimal? maxPrice, string token, string reservation)
+    {
+        Market.Take(type, zone, subnet, spot, maxPrice, _instances.Values.Where(i => i.State is InstanceState.Pending or InstanceState.Running));
         var number = Interlocked.Increment(ref _lastAddress);
         var instance = new Instance("i-" + RandomHex(), Account, Region, type, zone, $"10.99.{number / 250 + 1}.{number % 250 + 2}", spec, spot, token, reservation, time.GetUtcNow());
+        instance.Subnet = subnet;
         var machine = machines.Create(instance) ?? throw new AwsFault("InvalidAMIID.NotFound", $"The image id '[{spec.ImageId}]' does not exist");
         instance.Machine = machine;
         _instances[instance.Id] = instance;
@@ -197,8 +242,10 @@ internal sealed class Fleet(string region, string account, LaunchTemplates templ
 
     private void Settle(Instance instance)
     {
-        if (instance.Settle() is { } state)
-            journal.Record("ec2", $"instance {state}", instance.Id, instance.Reason.Message);
+        if (instance.Settle(time.GetUtcNow()) is not { } state)
+            return;
+        Market.Return(instance);
+        journal.Record("ec2", $"instance {state}", instance.Id, instance.Reason.Message);
     }
 
     /// <summary>The same token and parameters answer the same; other parameters, or an ended instance, are refused.
@@ -250,21 +297,6 @@ internal sealed class Fleet(string region, string account, LaunchTemplates templ
     }
 
     private static XElement Lifecycle(bool spot) => E("lifecycle", spot ? "spot" : "on-demand");
-
-    /// <summary>Lack of capacity and throttling are the service's faults, all else is the client's.
-    /// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html</summary>
-    private AwsFault? RefusalOf(string type, string zone)
-    {
-        var code = Refusals.GetValueOrDefault(type) ?? Refusals.GetValueOrDefault(zone) ?? Refusals.GetValueOrDefault("*");
-        return code switch
-        {
-            null => null,
-            "RequestLimitExceeded" => new AwsFault(code, "Request limit exceeded.", 503),
-            "InsufficientInstanceCapacity" => new AwsFault(code, $"We currently do not have sufficient {type} capacity in the Availability Zone you requested ({zone}).", 500),
-            "InsufficientHostCapacity" or "InsufficientCapacity" or "InternalError" or "Unavailable" => new AwsFault(code, $"The lab was told to refuse {type} in {zone}.", 500),
-            _ => new AwsFault(code, $"The lab was told to refuse {type} in {zone}."),
-        };
-    }
 
     public static AwsFault NotFound(string id) => id.StartsWith("i-", StringComparison.Ordinal)
         ? new AwsFault("InvalidInstanceID.NotFound", $"The instance ID '{id}' does not exist")

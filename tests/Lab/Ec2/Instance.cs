@@ -46,6 +46,11 @@ internal sealed class Instance(
 
     public IMachine? Machine { get; set; }
 
+    public string? Subnet { get; set; }
+
+    /// <summary>When it was terminated; null until then.</summary>
+    public DateTimeOffset? Terminated { get; private set; }
+
     /// <summary>JSON of the spot notice, once one is given.</summary>
     public string? SpotAction
     {
@@ -119,14 +124,14 @@ internal sealed class Instance(
     }
 
     /// <summary>Its machine is off. Answers the name of the state it is in for good, once.</summary>
-    public string? Settle()
+    public string? Settle(DateTimeOffset now)
     {
         lock (_lock)
         {
             if (State == InstanceState.Terminated)
                 return null;
             if (State != InstanceState.Stopped)
-                State = InstanceState.Terminated;
+                (State, Terminated) = (InstanceState.Terminated, now);
             return StateName;
         }
     }
@@ -138,7 +143,7 @@ internal sealed class Instance(
         E("amiLaunchIndex", "0"), E("instanceType", Type), E("launchTime", AwsServer.Stamp(Launched)),
         E("placement", E("availabilityZone", Zone), E("tenancy", "default")), E("privateIpAddress", Address),
         Reason.Code.Length > 0 ? E("stateReason", E("code", Reason.Code), E("message", Reason.Message)) : null,
-        E("architecture", "x86_64"), E("rootDeviceType", "ebs"), E("rootDeviceName", "/dev/xvda"),
+        Subnet is null ? null : E("subnetId", Subnet), E("architecture", InstanceType.Of(Type).Architecture), E("rootDeviceType", "ebs"), E("rootDeviceName", "/dev/xvda"),
         Spot ? E("instanceLifecycle", "spot") : null, E("clientToken", ClientToken), TagSet(Tags),
         E("metadataOptions", E("state", "applied"), Spec.MetadataXml()));
 }

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.IO.Enumeration;
 using System.Text;
 using System.Xml.Linq;
 using Mayfly.Lab.Aws;
@@ -15,15 +14,18 @@ internal sealed class InstanceQueries(Fleet fleet, Journal journal, TimeProvider
     /// <summary>For so long after its launch an instance is known neither to DescribeInstances nor to CreateTags, as happens on EC2.</summary>
     public TimeSpan Lag { get; set; }
 
+    /// <summary>A terminated instance is still described for so long.</summary>
+    private static readonly TimeSpan Remembered = TimeSpan.FromHours(1);
+
     public IEnumerable<XElement> Describe(QueryInput input)
     {
         var ids = input.List("InstanceId");
         if (ids.Count > 0 && input.Get("MaxResults") is not null)
             throw new AwsFault("InvalidParameterCombination", "The parameter instancesSet cannot be used with the parameter maxResults");
-        var filters = FiltersFrom(input);
+        var filters = Filters.From(input);
         var page = Page.From(input, 5);
         Ready(input);
-        var visible = fleet.Instances.Where(i => i.Launched + Lag <= time.GetUtcNow()).ToDictionary(i => i.Id);
+        var visible = fleet.Instances.Where(i => i.Launched + Lag <= time.GetUtcNow() && !(i.Terminated + Remembered < time.GetUtcNow())).ToDictionary(i => i.Id);
         var asked = ids.Count == 0 ? visible.Values : ids.Select(id => visible.GetValueOrDefault(fleet.Find(id).Id)
             ?? throw new AwsFault("InvalidInstanceID.NotFound", $"The instance ID '{id}' does not exist"));
         var found = asked.Where(i => filters.All(f => Matches(i, f.Name, f.Values)))
@@ -34,17 +36,17 @@ internal sealed class InstanceQueries(Fleet fleet, Journal journal, TimeProvider
 
     public IEnumerable<XElement> DescribeTags(QueryInput input)
     {
-        var filters = FiltersFrom(input);
+        var filters = Filters.From(input);
         var page = Page.From(input, 5);
         Ready(input);
         var tags = fleet.Instances.SelectMany(i => i.Tags.Select(t => (i.Id, t.Key, t.Value)))
             .Where(t => filters.All(f => f.Name switch
             {
-                "resource-id" => IsAnyOf(t.Id, f.Values),
-                "resource-type" => IsAnyOf("instance", f.Values),
-                "key" => IsAnyOf(t.Key, f.Values),
-                "value" => IsAnyOf(t.Value, f.Values),
-                _ when f.Name.StartsWith("tag:", StringComparison.Ordinal) => t.Key == f.Name[4..] && IsAnyOf(t.Value, f.Values),
+                "resource-id" => Filters.IsAnyOf(t.Id, f.Values),
+                "resource-type" => Filters.IsAnyOf("instance", f.Values),
+                "key" => Filters.IsAnyOf(t.Key, f.Values),
+                "value" => Filters.IsAnyOf(t.Value, f.Values),
+                _ when f.Name.StartsWith("tag:", StringComparison.Ordinal) => t.Key == f.Name[4..] && Filters.IsAnyOf(t.Value, f.Values),
                 _ => throw new AwsFault("InvalidParameterValue", $"The filter '{f.Name}' is invalid"),
             }))
             .OrderBy(t => t.Id, StringComparer.Ordinal).ThenBy(t => t.Key, StringComparer.Ordinal).ToList();
@@ -104,27 +106,20 @@ internal sealed class InstanceQueries(Fleet fleet, Journal journal, TimeProvider
         ? [.. ids.Select(id => fleet.Find(id) is var found && found.Launched + Lag <= time.GetUtcNow() ? found : throw Fleet.NotFound(id))]
         : throw new AwsFault("MissingParameter", "The request must contain the parameter ResourceId");
 
-    private static List<(string Name, IReadOnlyList<string> Values)> FiltersFrom(QueryInput input) =>
-        [.. input.Structures("Filter").Select(p => (input.Require(p + "Name"), input.List(p + "Value")))];
-
     private static bool Matches(Instance i, string filter, IReadOnlyList<string> values) => filter switch
     {
-        "tag-key" => i.Tags.Keys.Any(k => IsAnyOf(k, values)),
-        "instance-state-name" => IsAnyOf(i.StateName, values),
-        "instance-state-code" => IsAnyOf(((int)i.State).ToString(CultureInfo.InvariantCulture), values),
-        "instance-id" => IsAnyOf(i.Id, values),
-        "instance-type" => IsAnyOf(i.Type, values),
-        "instance-lifecycle" => i.Spot && IsAnyOf("spot", values),
-        "image-id" => IsAnyOf(i.Spec.ImageId ?? "", values),
-        "availability-zone" => IsAnyOf(i.Zone, values),
-        "private-ip-address" => IsAnyOf(i.Address, values),
-        "reservation-id" => IsAnyOf(i.ReservationId, values),
-        "client-token" => IsAnyOf(i.ClientToken, values),
-        _ when filter.StartsWith("tag:", StringComparison.Ordinal) => i.Tags.TryGetValue(filter[4..], out var value) && IsAnyOf(value, values),
+        "tag-key" => i.Tags.Keys.Any(k => Filters.IsAnyOf(k, values)),
+        "instance-state-name" => Filters.IsAnyOf(i.StateName, values),
+        "instance-state-code" => Filters.IsAnyOf(((int)i.State).ToString(CultureInfo.InvariantCulture), values),
+        "instance-id" => Filters.IsAnyOf(i.Id, values),
+        "instance-type" => Filters.IsAnyOf(i.Type, values),
+        "instance-lifecycle" => i.Spot && Filters.IsAnyOf("spot", values),
+        "image-id" => Filters.IsAnyOf(i.Spec.ImageId ?? "", values),
+        "availability-zone" => Filters.IsAnyOf(i.Zone, values),
+        "private-ip-address" => Filters.IsAnyOf(i.Address, values),
+        "reservation-id" => Filters.IsAnyOf(i.ReservationId, values),
+        "client-token" => Filters.IsAnyOf(i.ClientToken, values),
+        _ when filter.StartsWith("tag:", StringComparison.Ordinal) => i.Tags.TryGetValue(filter[4..], out var value) && Filters.IsAnyOf(value, values),
         _ => throw new AwsFault("InvalidParameterValue", $"The filter '{filter}' is invalid"),
     };
-
-    /// <summary>Filters know * and ?, and a backslash before either.</summary>
-    private static bool IsAnyOf(string text, IReadOnlyList<string> patterns) =>
-        patterns.Any(p => FileSystemName.MatchesSimpleExpression(p, text, ignoreCase: false));
 }

@@ -52,7 +52,7 @@ internal sealed partial record LaunchSpec(
         CheckSubnet(subnet);
         return new LaunchSpec(
             input.Get(prefix + "ImageId"), input.Get(prefix + "InstanceType"), shutdown,
-            [.. input.Structures(prefix + "BlockDeviceMapping").Select(p => BlockDeviceFrom(input, p))],
+            BlockDevicesFrom(input, prefix + "BlockDeviceMapping"),
             endpoint is null ? null : endpoint == "enabled", tokens is null ? null : tokens == "required", hops == 0 ? null : hops, inMetadata is null ? null : inMetadata == "enabled",
             input.Get(prefix + "IamInstanceProfile.Name") ?? input.Get(prefix + "IamInstanceProfile.Arn"), userData,
             subnet, input.Get(prefix + "Placement.AvailabilityZone"), TagsFrom(input, prefix + "TagSpecification", "instance", "volume", "network-interface", "spot-instances-request"));
@@ -140,6 +140,13 @@ internal sealed partial record LaunchSpec(
 
         return tags;
     }
+
+    public static IReadOnlyList<BlockDevice> BlockDevicesFrom(QueryInput input, string name) => [.. input.Structures(name).Select(p => BlockDeviceFrom(input, p))];
+
+    public static XElement BlockDevicesXml(IEnumerable<BlockDevice> devices) =>
+        E("blockDeviceMappingSet", devices.Select(d => E("item", E("deviceName", d.DeviceName),
+            E("ebs", E("encrypted", d.Encrypted), E("deleteOnTermination", d.DeleteOnTermination),
+                d.SizeGiB > 0 ? E("volumeSize", d.SizeGiB) : null, E("volumeType", d.VolumeType)))));
 
     private static BlockDevice BlockDeviceFrom(QueryInput input, string prefix)
     {

@@ -14,7 +14,7 @@ internal sealed record LaunchTemplate(string Id, string Name, LaunchSpec Spec, D
 }
 
 /// <summary>Launch templates, each with one version.</summary>
-internal sealed partial class LaunchTemplates(TimeProvider time)
+internal sealed partial class LaunchTemplates(Images images, TimeProvider time)
 {
     private readonly ConcurrentDictionary<string, LaunchTemplate> _byName = new();
 
@@ -22,6 +22,8 @@ internal sealed partial class LaunchTemplates(TimeProvider time)
     public LaunchTemplate Load(string json, string imageId)
     {
         var file = JsonNode.Parse(json)!.AsObject();
+        if (!images.Contains(imageId))
+            images.Add(imageId);
         var spec = LaunchSpec.FromJson(file["LaunchTemplateData"]!.AsObject()) with { ImageId = imageId };
         return Add((string)file["LaunchTemplateName"]!, spec, "lab", new Dictionary<string, string>());
     }
@@ -79,9 +81,7 @@ internal sealed partial class LaunchTemplates(TimeProvider time)
             spec.InstanceType is { } type ? E("instanceType", type) : null,
             spec.ShutdownBehavior is { } behavior ? E("instanceInitiatedShutdownBehavior", behavior) : null,
             spec.InstanceProfile is { } profile ? E("iamInstanceProfile", E("name", profile)) : null,
-            E("blockDeviceMappingSet", spec.BlockDevices.Select(d => E("item", E("deviceName", d.DeviceName),
-                E("ebs", E("encrypted", d.Encrypted), E("deleteOnTermination", d.DeleteOnTermination),
-                    d.SizeGiB > 0 ? E("volumeSize", d.SizeGiB) : null, E("volumeType", d.VolumeType))))),
+            LaunchSpec.BlockDevicesXml(spec.BlockDevices),
             spec.UserData is { } userData ? E("userData", userData) : null,
             spec.AvailabilityZone is { } zone ? E("placement", E("availabilityZone", zone)) : null,
             spec.Tags.Count > 0 ? E("tagSpecificationSet", E("item", E("resourceType", "instance"), TagSet(spec.Tags))) : null,

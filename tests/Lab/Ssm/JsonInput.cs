@@ -19,6 +19,19 @@ internal sealed class JsonInput
         }
     }
 
+    /// <exception cref="AwsFault">The body is no JSON object.</exception>
+    public static JsonObject Parse(byte[] body)
+    {
+        try
+        {
+            return JsonNode.Parse(body) as JsonObject ?? throw new JsonException();
+        }
+        catch (JsonException)
+        {
+            throw new AwsFault("SerializationException", "The request body is not a JSON object");
+        }
+    }
+
     public string? Text(string name) => _input[name] switch
     {
         null => null,
@@ -65,6 +78,14 @@ internal sealed class JsonInput
 
         return tags.Count <= 50 ? tags : throw new AwsFault("TooManyTagsError", "At most 50 tags");
     }
+
+    /// <summary>A map of texts.</summary>
+    public IReadOnlyDictionary<string, string> Map(string name) => _input[name] switch
+    {
+        null => new Dictionary<string, string>(),
+        JsonObject map => map.ToDictionary(p => p.Key, p => Typed<string>(name, p.Value)),
+        _ => throw Mistyped(name),
+    };
 
     private JsonArray Items(string name) => _input[name] switch
     {

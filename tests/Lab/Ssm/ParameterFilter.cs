@@ -8,8 +8,12 @@ internal sealed record ParameterFilter(string Key, string Option, IReadOnlyList<
 {
     public static ParameterFilter From(JsonInput input)
     {
-        var key = input.Require("Key");
-        return new ParameterFilter(key, input.Text("Option") ?? (key == "Path" ? "OneLevel" : "Equals"), input.Strings("Values"));
+        var (key, values) = (input.Require("Key"), input.Strings("Values"));
+        if (values.Count > 50)
+            throw new AwsFault("ValidationException", "Value at 'parameterFilters' failed to satisfy constraint: at most 50 values a filter");
+        if (key == "Path" && values.Any(v => !v.StartsWith('/')))
+            throw new AwsFault("InvalidFilterValue", "The path must begin with a slash.");
+        return new ParameterFilter(key, input.Text("Option") ?? (key == "Path" ? "OneLevel" : "Equals"), values);
     }
 
     public bool Matches(Parameter parameter) => (Key, Option) switch

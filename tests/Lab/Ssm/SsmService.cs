@@ -44,17 +44,7 @@ internal sealed class SsmService(string region, string account, Journal journal,
         var target = request.Headers["X-Amz-Target"].ToString();
         if (request.ContentType?.StartsWith("application/x-amz-json-1.1", StringComparison.Ordinal) != true || !target.StartsWith("AmazonSSM.", StringComparison.Ordinal))
             throw new AwsFault("UnknownOperationException", "", 400);
-        JsonObject input;
-        try
-        {
-            input = JsonNode.Parse(body) as JsonObject ?? throw new JsonException();
-        }
-        catch (JsonException)
-        {
-            throw new AwsFault("SerializationException", "The request body is not a JSON object");
-        }
-
-        return Call(target["AmazonSSM.".Length..], input, caller);
+        return Call(target["AmazonSSM.".Length..], JsonInput.Parse(body), caller);
     }
 
     /// <summary>The same without HTTP, for machines that only pretend.</summary>
@@ -71,7 +61,7 @@ internal sealed class SsmService(string region, string account, Journal journal,
                 "GetParameters" => GetMany(new JsonInput(input, "Names", "WithDecryption"), caller),
                 "DeleteParameter" => Delete(new JsonInput(input, "Name"), caller),
                 "DeleteParameters" => DeleteMany(new JsonInput(input, "Names"), caller),
-                "GetParametersByPath" => GetByPath(new JsonInput(input, "Path", "Recursive", "WithDecryption", "MaxResults", "NextToken"), caller),
+                "GetParametersByPath" => GetByPath(new JsonInput(input, "Path", "Recursive", "WithDecryption", "MaxResults", "NextToken", "ParameterFilters"), caller),
                 "DescribeParameters" => Describe(new JsonInput(input, "MaxResults", "NextToken", "ParameterFilters"), caller),
                 "AddTagsToResource" => AddTags(new JsonInput(input, "ResourceType", "ResourceId", "Tags"), caller),
                 "ListTagsForResource" => ListTags(new JsonInput(input, "ResourceType", "ResourceId"), caller),
@@ -198,19 +188,24 @@ internal sealed class SsmService(string region, string account, Journal journal,
             throw new AwsFault("ValidationException", "The parameter doesn't meet the parameter name requirements. The parameter name must begin with a forward slash \"/\".");
         var recursive = input.Boolean("Recursive");
         var decrypt = input.Boolean("WithDecryption");
-        return Page(input, 10, _parameters.Values.Where(p => ParameterFilter.IsBelow(p.Name, path, recursive)), p => Json(p, decrypt));
+        var filters = FiltersFrom(input);
+        if (filters.FirstOrDefault(f => f.Key != "Type") is { } other)
+            throw new AwsFault("InvalidFilterKey", $"The filter key {other.Key} is not valid for GetParametersByPath.");
+        return Page(input, 10, _parameters.Values.Where(p => ParameterFilter.IsBelow(p.Name, path, recursive) && filters.All(f => f.Matches(p))), p => Json(p, decrypt));
     }
 
     private JsonObject Describe(JsonInput input, Principal caller)
     {
         Deny(caller, "ssm:DescribeParameters");
-        var filters = input.Structures("ParameterFilters", "Key", "Option", "Values").Select(ParameterFilter.From).ToList();
+        var filters = FiltersFrom(input);
         return Page(input, 50, _parameters.Values.Where(p => filters.All(f => f.Matches(p))), p => new JsonObject
         {
             ["Name"] = p.Name, ["ARN"] = Arn(p.Name), ["Type"] = p.Type, ["Tier"] = p.Tier, ["Version"] = p.Version,
             ["LastModifiedDate"] = p.Modified.ToUnixTimeMilliseconds() / 1000.0, ["DataType"] = "text",
         });
     }
+
+    private static List<ParameterFilter> FiltersFrom(JsonInput input) => [.. input.Structures("ParameterFilters", "Key", "Option", "Values").Select(ParameterFilter.From)];
 
     private static Rates Limited(TimeProvider time)
     {
