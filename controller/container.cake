@@ -3,15 +3,17 @@ using System.Reflection.Metadata;
 using System.Reflection.PortableExecutable;
 
 // What the program refers to, and what that refers to, from the first on. What is left out would never be loaded: the runtime
-// knows no other way to an assembly than a reference, but for the few that it asks for by name, which are given here too.
+// knows no other way to an assembly than a reference, but for the few that it asks for by name, which are given here too. ASP.NET
+// refers to its servers for Windows, and calls them there only.
 IReadOnlyCollection<string> Referred(string folder, params string[] from)
 {
     var found = new HashSet<string>();
+    var windows = new[] { "Microsoft.AspNetCore.Server.HttpSys", "Microsoft.AspNetCore.Server.IIS", "Microsoft.AspNetCore.Server.IISIntegration" };
     var open = new Queue<string>(from);
     while (open.TryDequeue(out var name))
     {
         var file = System.IO.Path.Combine(folder, name + ".dll");
-        if (!System.IO.File.Exists(file) || !found.Add(name))
+        if (windows.Contains(name) || !System.IO.File.Exists(file) || !found.Add(name))
             continue;
         using var assembly = new PEReader(System.IO.File.OpenRead(file));
         var metadata = assembly.GetMetadataReader();
