@@ -25,12 +25,12 @@ internal sealed class Delivery
 
     /// <summary>Checks a delivery; the signature first, before a byte of the body is understood.
     /// https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries</summary>
-    public static (Delivery? Delivery, Refusal? Refusal) Verify(IHeaderDictionary headers, byte[] body, ReadOnlySpan<byte> secret, Settings settings)
+    public static (Delivery? Delivery, Refusal? Refusal) Verify(IHeaderDictionary headers, byte[] body, IReadOnlyList<byte[]> secrets, Settings settings)
     {
         var signature = headers["X-Hub-Signature-256"].ToString();
         if (signature.Length == 0)
             return Refuse(401, "missing-signature", "X-Hub-Signature-256 is missing: set a secret for the App's webhook");
-        if (!IsRight(signature, body, secret))
+        if (!IsRight(signature, body, secrets))
             return Refuse(401, "wrong-signature", "X-Hub-Signature-256 does not match the body: the App and this controller have different secrets");
 
         var id = headers["X-GitHub-Delivery"].ToString();
@@ -59,11 +59,18 @@ internal sealed class Delivery
         return (new Delivery(id, body), null);
     }
 
-    private static bool IsRight(string signature, byte[] body, ReadOnlySpan<byte> secret)
+    /// <summary>All are tried, whichever is right: the time tells nothing.</summary>
+    private static bool IsRight(string signature, byte[] body, IReadOnlyList<byte[]> secrets)
     {
         Span<byte> right = stackalloc byte[Scheme.Length + (2 * SHA256.HashSizeInBytes)];
-        Encoding.ASCII.GetBytes(Scheme + Convert.ToHexStringLower(HMACSHA256.HashData(secret, body)), right);
-        return CryptographicOperations.FixedTimeEquals(right, Encoding.UTF8.GetBytes(signature));
+        var (given, isRight) = (Encoding.UTF8.GetBytes(signature), false);
+        foreach (var secret in secrets)
+        {
+            Encoding.ASCII.GetBytes(Scheme + Convert.ToHexStringLower(HMACSHA256.HashData(secret, body)), right);
+            isRight |= CryptographicOperations.FixedTimeEquals(right, given);
+        }
+
+        return isRight;
     }
 
     private static (Delivery?, Refusal?) Refuse(int status, string code, string reason) => (null, new Refusal(status, code, reason));

@@ -14,7 +14,7 @@ internal sealed record Settings(SettingSource Source)
 
     public string PrivateKeyFile { get; init; } = Source.Secret("GitHub:PrivateKeyFile", null, "the App's private key, in PEM, as GitHub gave it");
 
-    public string WebhookSecretFile { get; init; } = Source.Secret("GitHub:WebhookSecretFile", null, "the webhook's secret; an empty one is refused");
+    public string WebhookSecretFile { get; init; } = Source.Secret("GitHub:WebhookSecretFile", null, "the webhook's secret; an empty one is refused. Two lines, while it is being changed: both are taken");
 
     public IReadOnlyList<long> Installations { get; init; } = Source.List<long>("GitHub:Installations", null, "an installation's number", "the installations whose events are taken", IsNumber);
 

@@ -4,7 +4,7 @@ using Mayfly.Controller.Seen;
 namespace Mayfly.Controller;
 
 /// <summary>POST /webhook: verify, store, answer. Nothing is answered with 202 that is not on the disk.</summary>
-internal sealed partial class Webhook(Deliveries deliveries, InboxWake inbox, Settings settings, byte[] secret, ILogger<Webhook> log)
+internal sealed partial class Webhook(Deliveries deliveries, InboxWake inbox, Settings settings, IReadOnlyList<byte[]> secrets, ILogger<Webhook> log)
 {
     public async Task HandleAsync(HttpContext context)
     {
@@ -14,7 +14,7 @@ internal sealed partial class Webhook(Deliveries deliveries, InboxWake inbox, Se
             return;
         }
 
-        var (delivery, refusal) = Delivery.Verify(context.Request.Headers, body, secret, settings);
+        var (delivery, refusal) = Delivery.Verify(context.Request.Headers, body, secrets, settings);
         if (delivery is null)
         {
             await AnswerAsync(context, refusal!);

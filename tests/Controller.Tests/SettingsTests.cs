@@ -81,8 +81,17 @@ public sealed class SettingsTests : IDisposable
     public async Task Secrets_are_read_and_not_printed()
     {
         var secrets = await AppSecrets.ReadAsync(From());
-        Assert.Equal("a secret"u8.ToArray(), secrets.Webhook);
+        Assert.Equal("a secret"u8.ToArray(), Assert.Single(secrets.Webhook));
         Assert.Equal("***", $"{secrets}");
+    }
+
+    [Fact]
+    public async Task While_the_webhooks_secret_is_being_changed_the_file_holds_both()
+    {
+        await File.WriteAllTextAsync(Path.Combine(_folder, "secret"), "the new one\nthe one before\n", TestContext.Current.CancellationToken);
+        Assert.Equal(["the new one"u8.ToArray(), "the one before"u8.ToArray()], (await AppSecrets.ReadAsync(From())).Webhook);
+        await File.WriteAllTextAsync(Path.Combine(_folder, "secret"), "one\ntwo\nthree\n", TestContext.Current.CancellationToken);
+        Assert.Contains("holds 3 lines", (await Assert.ThrowsAsync<SettingsException>(() => AppSecrets.ReadAsync(From()))).Message, StringComparison.Ordinal);
     }
 
     [Theory]

@@ -28,7 +28,7 @@ internal static class Some
         {
             ["X-Hub-Signature-256"] = Webhooks.Sign(Encoding.UTF8.GetString(Secret), body), ["X-GitHub-Delivery"] = $"{Guid.NewGuid()}", ["X-GitHub-Event"] = "workflow_job",
         };
-        return Controller.Delivery.Verify(headers, body, Secret, Settings()).Delivery!;
+        return Controller.Delivery.Verify(headers, body, [Secret], Settings()).Delivery!;
     }
 
     /// <summary>An event in the official shape, with what <paramref name="change"/> makes of it.</summary>

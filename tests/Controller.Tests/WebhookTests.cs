@@ -45,6 +45,18 @@ public sealed class WebhookTests : IAsyncLifetime
         Assert.Equal(body, kept);
     }
 
+    [Theory]
+    [InlineData("a secret of the webhook", 202)]
+    [InlineData("the secret before", 202)]
+    [InlineData("the one before that", 401)]
+    [InlineData("", 401)]
+    public async Task While_the_secret_is_being_changed_either_signs(string secret, int status)
+    {
+        var body = Some.Event();
+        var (answered, _, _) = await PostAsync(body, Webhooks.Sign(secret, body), $"{Guid.NewGuid()}", "workflow_job", Some.Secret, "the secret before"u8.ToArray());
+        Assert.Equal(status, answered);
+    }
+
     [Fact]
     public async Task A_body_of_exactly_the_limit_is_taken()
     {
@@ -66,7 +78,7 @@ public sealed class WebhookTests : IAsyncLifetime
     }
 
     /// <returns>Status, text, and what was counted.</returns>
-    private async Task<(int Status, string Text, string? Outcome)> PostAsync(byte[] body, string? signature, string? id, string name)
+    private async Task<(int Status, string Text, string? Outcome)> PostAsync(byte[] body, string? signature, string? id, string name, params byte[][] secrets)
     {
         var context = new DefaultHttpContext();
         context.Request.Body = new MemoryStream(body);
@@ -83,7 +95,7 @@ public sealed class WebhookTests : IAsyncLifetime
         using var listener = new MeterListener { InstrumentPublished = (instrument, l) => { if (instrument.Name == "mayfly.webhook.answers") l.EnableMeasurementEvents(instrument); } };
         listener.SetMeasurementEventCallback<long>((_, count, tags, _) => counted.Value?.AddRange(Enumerable.Repeat(tags[0].Value as string, (int)count)));
         listener.Start();
-        await new Webhook(_store.Deliveries, _inbox, Some.Settings(BadDelivery.MaxBody), Some.Secret, NullLogger<Webhook>.Instance).HandleAsync(context);
+        await new Webhook(_store.Deliveries, _inbox, Some.Settings(BadDelivery.MaxBody), secrets.Length > 0 ? secrets : [Some.Secret], NullLogger<Webhook>.Instance).HandleAsync(context);
         return (context.Response.StatusCode, Encoding.UTF8.GetString(answer.ToArray()), Assert.Single(counted.Value!));
     }
 }
