@@ -4,7 +4,7 @@ namespace Mayfly.Controller;
 
 /// <summary>Works the inbox off: each delivery is parsed and decided on, and what follows is written down together with its being done.
 /// Nothing outside the store is touched here, so that a crash leaves nothing half done.</summary>
-internal sealed partial class Intake(Store store, Settings settings, InboxWake inbox, QueueWake queue, Seen.Health health, ILogger<Intake> log) : BackgroundService
+internal sealed partial class Intake(Store store, PolicySource policy, InboxWake inbox, QueueWake queue, Seen.Health health, ILogger<Intake> log) : BackgroundService
 {
     /// <summary>Deliveries of one transaction.</summary>
     private const int Together = 100;
@@ -63,10 +63,10 @@ internal sealed partial class Intake(Store store, Settings settings, InboxWake i
             return () => LogUnusable(delivery, e.Message);
         }
 
-        switch (Decide.For(job, settings))
+        switch (Decide.For(job, policy.Current))
         {
             case Decision.Launch launch:
-                var (found, isNew) = await Launches.QueueAsync(sql, job, new Order(launch.Spot));
+                var (found, isNew) = await Launches.QueueAsync(sql, job, launch.Order);
                 return isNew ? () => LogQueued(delivery, job.Repository, job.Id, job.Name) : () => LogKnown(job.Repository, job.Id, found.State);
             case Decision.Record:
                 await Launches.RecordAsync(sql, job);

@@ -49,6 +49,8 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
             spent = undone;
         }
 
+        if (NotYet(launch.Order) is { } reason)
+            throw new LaunchRefusedException(reason);
         if ((spent > 0 || launch.Machine > 1) && !await github.IsQueuedAsync(launch.Repo, launch.JobId, cancel))
             throw new JobGoneException();
 
@@ -86,6 +88,15 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
         }
     }
 
+    /// <summary>What of an order is not carried out yet: to leave it out would launch another machine than was decided on.</summary>
+    private string? NotYet(Order order) => order switch
+    {
+        { Role: not null } => $"account '{order.Account}': roles are not assumed yet",
+        _ when order.Region != settings.Region => $"account '{order.Account}': only {settings.Region} is served yet, not {order.Region}",
+        { Image: not null } or { Requirements: not null } or { Zones.Count: > 0 } or { Subnets.Count: > 0 } or { VolumeGiB: not null } => "image, cpu, ram, family, zone, subnets and disk are not handed on to EC2 yet",
+        _ => null,
+    };
+
     /// <summary>An earlier try came as far as a machine.</summary>
     /// <returns>Null if that machine has its configuration, or had it; how many client tokens are spent if it is gone.</returns>
     private async Task<int?> SettleAsync(LaunchRecord launch, string instance, CancellationToken cancel, CancellationToken member)
@@ -118,13 +129,12 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
         try
         {
             fleet = await ec2.CreateInstantFleetAsync(new FleetRequest(
-                settings.LaunchTemplate, string.Create(CultureInfo.InvariantCulture, $"mayfly-{launch.Id.Key}-{spent}"), settings.InstanceTypes, launch.Order.Spot,
-                new Dictionary<string, string>
+                launch.Order.LaunchTemplate, string.Create(CultureInfo.InvariantCulture, $"mayfly-{launch.Id.Key}-{spent}"), launch.Order.InstanceTypes,
+                launch.Order.Spot != SpotMode.OnDemand,
+                new Dictionary<string, string>(launch.Order.Tags)
                 {
                     [Tags.Launch] = LaunchTag(launch.Id),
                     [Tags.Config] = settings.ConfigInTags ? "tags" : "ssm",
-                    [Tags.IdleTimeout] = settings.IdleTimeout.TotalSeconds.ToString(CultureInfo.InvariantCulture),
-                    [Tags.JobTimeout] = settings.JobTimeout.TotalSeconds.ToString(CultureInfo.InvariantCulture),
                 }), cancel);
         }
         catch (AwsException e) when (e.Code is "IdempotentInstanceTerminated" or "IdempotentParameterMismatch")

@@ -8,15 +8,16 @@ namespace Mayfly.Controller;
 internal sealed record WaitingLaunch(LaunchId Id, DateTimeOffset QueuedAt, int Vcpus, long Installation);
 
 /// <summary>What of a repository's is alive or being launched.</summary>
-internal sealed record Load(int Machines, int Vcpus)
+/// <param name="LastTurn">When it was last its turn; null if never.</param>
+internal sealed record Load(int Machines, int Vcpus, DateTimeOffset? LastTurn = null)
 {
     public static readonly Load None = new(0, 0);
 
-    public Load With(WaitingLaunch launch) => new(Machines + 1, Vcpus + launch.Vcpus);
+    public Load With(WaitingLaunch launch, DateTimeOffset now) => new(Machines + 1, Vcpus + launch.Vcpus, now);
 }
 
 /// <summary>Whose turn it is; null: nobody's, as long as no machine ends.</summary>
-internal delegate WaitingLaunch? NextInLine(IReadOnlyCollection<WaitingLaunch> waiting, IReadOnlyDictionary<string, Load> alive);
+internal delegate WaitingLaunch? NextInLine(IReadOnlyCollection<WaitingLaunch> waiting, IReadOnlyDictionary<string, Load> alive, DateTimeOffset now);
 
 /// <summary>This controller was taken for gone, and another has taken the launch up.</summary>
 internal sealed class ClaimLostException(LaunchId id) : Exception($"another controller has taken up the launch of {id}");
@@ -56,12 +57,12 @@ internal sealed class Launches(IDatabase database, string controller)
         last.Id.Repository, last.Id.Key, KeyOf(last.JobId, last.Attempt, last.Machine + 1), nameof(LaunchState.Waiting), sql.Now.ToText()) == 1);
 
     /// <summary>Keeps a job that is given no machine.</summary>
-    public static async ValueTask RefuseAsync(ISql sql, WorkflowJob job, string reason) => await InsertAsync(sql, job, new Order(Spot: false), LaunchState.Refused, reason);
+    public static async ValueTask RefuseAsync(ISql sql, WorkflowJob job, string reason) => await InsertAsync(sql, job, Order.Nothing, LaunchState.Refused, reason);
 
     /// <summary>Which runner took the job, and how it came out; known in any order. One that still waits for a machine needs none.</summary>
     public static async ValueTask RecordAsync(ISql sql, WorkflowJob job)
     {
-        await InsertAsync(sql, job, new Order(Spot: false), LaunchState.Dropped, "the job had a runner or an end before it was seen to be queued");
+        await InsertAsync(sql, job, Order.Nothing, LaunchState.Dropped, "the job had a runner or an end before it was seen to be queued");
         await sql.ExecuteAsync(
             "UPDATE launch SET runner_name = coalesce(?4, runner_name), conclusion = coalesce(?5, conclusion), changed_at = ?6 WHERE repository = ?1 AND job_id = ?2 AND attempt = ?3",
             job.Repository, job.Id, job.Attempt, job.RunnerName, job.Conclusion, sql.Now.ToText());
@@ -174,12 +175,16 @@ internal sealed class Launches(IDatabase database, string controller)
         var alive = (await sql.QueryAsync(
             $"SELECT repository, count(*), sum(vcpus) FROM launch WHERE state IN {AtWork} OR state = 'Launched' GROUP BY repository",
             row => (Repository: row.Text(0), Load: new Load((int)row.Integer(1), (int)row.Integer(2))))).ToDictionary(r => r.Repository, r => r.Load);
+        foreach (var (repository, takenAt) in await sql.QueryAsync("SELECT repository, taken_at FROM turn", row => (row.Text(0), row.Time(1))))
+            alive[repository] = alive.GetValueOrDefault(repository, Load.None) with { LastTurn = takenAt };
         var turns = new List<LaunchId>();
-        while (turns.Count < most && next(waiting, alive) is { } turn)
+        while (turns.Count < most && next(waiting, alive, sql.Now) is { } turn)
         {
             turns.Add(turn.Id);
             waiting.Remove(turn);
-            alive[turn.Id.Repository] = alive.GetValueOrDefault(turn.Id.Repository, Load.None).With(turn);
+            alive[turn.Id.Repository] = alive.GetValueOrDefault(turn.Id.Repository, Load.None).With(turn, sql.Now);
+            await sql.ExecuteAsync(
+                "INSERT INTO turn (repository, taken_at) VALUES (?1, ?2) ON CONFLICT (repository) DO UPDATE SET taken_at = ?2", turn.Id.Repository, sql.Now.ToText());
         }
 
         return turns;

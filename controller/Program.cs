@@ -29,6 +29,7 @@ internal static class Program
           (no argument)    serve until stopped
           --check-config   check the configuration and end
           --help-config    print every setting, as in docs/controller.md
+          --help-policy    print every key of the policy file, as in docs/policy.md
           --version        print the version
           --help           print this
 
@@ -47,6 +48,9 @@ internal static class Program
             case ["--help-config"]:
                 Console.Write(Settings.ReferenceTable);
                 return 0;
+            case ["--help-policy"]:
+                Console.Write(PolicyFile.ReferenceTable);
+                return 0;
             case ["--version"]:
                 Console.WriteLine(Version);
                 return 0;
@@ -59,6 +63,7 @@ internal static class Program
         {
             var builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { Args = [], ContentRootPath = AppContext.BaseDirectory });
             var settings = Settings.From(builder.Configuration);
+            _ = PolicySource.Read(settings);
             var secrets = await AppSecrets.ReadAsync(settings);
             if (arguments is ["--check-config"])
             {
@@ -106,17 +111,17 @@ internal static class Program
         var launcher = new Launcher(github, ec2, ssm, await FindAccountAsync(settings), settings, store.Launches, time);
         var inbox = new InboxWake(time);
 
-        builder.Services.AddSingleton(time).AddSingleton(settings).AddSingleton(store).AddSingleton(inbox).AddSingleton<QueueWake>().AddSingleton<Heart>().AddSingleton<Health>().AddSingleton(_ => new Observers(Version)).AddSingleton(ec2).AddSingleton(paces).AddSingleton(github).AddSingleton(launcher);
+        builder.Services.AddSingleton(time).AddSingleton(settings).AddSingleton(store).AddSingleton(inbox).AddSingleton<QueueWake>().AddSingleton<Heart>().AddSingleton<PolicySource>().AddSingleton<Health>().AddSingleton(_ => new Observers(Version)).AddSingleton(ec2).AddSingleton(paces).AddSingleton(github).AddSingleton(launcher);
         // The first to start is the last to stop.
-        builder.Services.AddHostedService(services => services.GetRequiredService<Heart>()).AddHostedService<Intake>().AddHostedService<Scheduler>().AddHostedService<Watcher>().AddHostedService<Counting>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<Heart>()).AddHostedService(services => services.GetRequiredService<PolicySource>()).AddHostedService<Intake>().AddHostedService<Scheduler>().AddHostedService<Watcher>().AddHostedService<Counting>();
         var app = builder.Build();
         app.MapPost("/webhook", new Webhook(store.Deliveries, inbox, settings, secrets.Webhook, app.Services.GetRequiredService<ILogger<Webhook>>()).HandleAsync);
         var (health, page) = (app.Services.GetRequiredService<Health>(), app.Services.GetRequiredService<Observers>().Page);
         app.MapGet("/healthz", health.Alive);
         app.MapGet("/readyz", health.ReadyAsync);
         app.MapGet("/metrics", () => Results.Text(page.Render(), MetricsPage.ContentType));
-        app.Logger.LogInformation("mayfly-controller {Version}: {Repositories}, label {Label}, launch template {Template} in {Region}, database {Database}",
-            Version, string.Join(", ", settings.Repositories), settings.Label, settings.LaunchTemplate, settings.Region, settings.Database);
+        app.Logger.LogInformation("mayfly-controller {Version}: {Repositories}, label {Label}, launch template {Template} in {Region}, database {Database}, policy {Policy}",
+            Version, string.Join(", ", settings.Repositories), settings.Label, settings.LaunchTemplate, settings.Region, settings.Database, settings.PolicyFile.Length > 0 ? settings.PolicyFile : "of the settings");
         return app;
     }
 

@@ -5,7 +5,7 @@ using Mayfly.Controller.Seen;
 namespace Mayfly.Controller;
 
 /// <summary>Claims launches from the queue, each job in its turn, and has them launched, several at once.</summary>
-internal sealed partial class Scheduler(Store store, Launcher launcher, Heart heart, QueueWake queue, Health health, AwsPaces aws, GitHubApp github, TimeProvider time, ILogger<Scheduler> log) : BackgroundService
+internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySource policy, Heart heart, QueueWake queue, Health health, AwsPaces aws, GitHubApp github, TimeProvider time, ILogger<Scheduler> log) : BackgroundService
 {
     /// <summary>Launches under way at once. What paces them are the services' limits, of about two a second; one takes a few seconds.</summary>
     private const int AtOnce = 32;
@@ -27,6 +27,8 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, Heart he
 
     private int _underWay;
 
+    private string? _waitsFor;
+
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         using var finish = new CancellationTokenSource(Timeout.InfiniteTimeSpan, time);
@@ -39,8 +41,10 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, Heart he
             {
                 if (Places is > 0 and var free && !heart.Member.IsCancellationRequested)
                 {
-                    foreach (var launch in await store.Launches.ClaimAsync(free, InOrder()))
+                    var turns = new Turns(policy.Current, github);
+                    foreach (var launch in await store.Launches.ClaimAsync(free, turns.Next))
                         launches.Add(LaunchAsync(launch, finish.Token));
+                    await SettleAsync(turns);
                 }
             }
             catch (StoreException e)
@@ -68,17 +72,18 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, Heart he
     /// <summary>When to look again: as soon as a place comes free by itself.</summary>
     private TimeSpan UntilPlace => aws.UntilLaunch is var until && until > TimeSpan.Zero && until < Wake.LookEvery ? until : Wake.LookEvery;
 
-    /// <summary>The first whose runner can be registered now.</summary>
-    private NextInLine InOrder()
+    /// <summary>Refuses what never fits, and says once what the others wait for.</summary>
+    private async Task SettleAsync(Turns turns)
     {
-        var turns = new Dictionary<long, int>();
-        return (waiting, _) =>
+        foreach (var (id, reason) in turns.TooLarge)
         {
-            var next = waiting.FirstOrDefault(w => github.PaceOf(w.Installation).RegistrationsLeft > turns.GetValueOrDefault(w.Installation));
-            if (next is not null)
-                turns[next.Installation] = turns.GetValueOrDefault(next.Installation) + 1;
-            return next;
-        };
+            await store.Launches.RefusedAsync(id, reason);
+            LogTooLarge(id, reason);
+        }
+
+        if (turns.WaitsFor is { } waitsFor && waitsFor != _waitsFor)
+            LogWaiting(waitsFor);
+        _waitsFor = turns.WaitsFor;
     }
 
     private async Task LaunchAsync(LaunchRecord launch, CancellationToken finish)
@@ -159,6 +164,12 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, Heart he
 
     [LoggerMessage(Level = LogLevel.Information, Message = "launched {Instance} for job {Job} '{Name}' of {Repository}")]
     private partial void LogLaunched(string repository, long job, string name, string instance);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "jobs wait: {Reason}")]
+    private partial void LogWaiting(string reason);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "no machine for {Launch}: {Reason}")]
+    private partial void LogTooLarge(LaunchId launch, string reason);
 
     [LoggerMessage(Level = LogLevel.Error, Message = "no machine for job {Job} of {Repository}: {Reason}")]
     private partial void LogRefused(string repository, long job, string reason);

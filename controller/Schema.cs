@@ -36,6 +36,11 @@ internal static class Schema
         CREATE INDEX launch_job ON launch (repository, job_id, attempt, machine);
         CREATE TABLE controller (id TEXT PRIMARY KEY, started_at TEXT NOT NULL, alive_until TEXT NOT NULL);
         """,
+
+        // When it was last each repository's turn.
+        """
+        CREATE TABLE turn (repository TEXT PRIMARY KEY, taken_at TEXT NOT NULL);
+        """,
     ];
 
     /// <summary>Takes the steps that were not taken yet.</summary>

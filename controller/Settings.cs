@@ -30,6 +30,9 @@ internal sealed record Settings(SettingSource Source)
 
     public IReadOnlyList<string> InstanceTypes { get; init; } = Source.List<string>("InstanceTypes", "", "an instance type", "in order of preference; none takes the launch template's own", IsType);
 
+    /// <summary>Empty: by these settings alone.</summary>
+    public string PolicyFile { get; init; } = Source.Of("Policy", "", "a file that exists and can be read", "the policy, see [policy.md](policy.md); read again when it changes; none launches by these settings alone", (string text, out string value) => (value = text).Length == 0 || File.Exists(text));
+
     /// <summary>Whether configurations travel by instance tags, the weaker way, instead of SSM parameters.</summary>
     public bool ConfigInTags { get; init; } = Source.Choice("Config", ["ssm", "tags"], "how a configuration reaches its machine: by a SecureString parameter, or by instance tags (weaker, see below)") == "tags";
 

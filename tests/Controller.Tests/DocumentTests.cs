@@ -54,7 +54,7 @@ public sealed class DocumentTests
         Assert.Equal("false", (string?)tags["Condition"]!["Null"]![$"aws:ResourceTag/{Tags.Launch}"]);
     }
 
-    private static string Read(string path)
+    internal static string Read(string path)
     {
         var folder = AppContext.BaseDirectory;
         while (!File.Exists(Path.Combine(folder, "Agent.sln")))

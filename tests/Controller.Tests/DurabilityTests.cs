@@ -145,15 +145,31 @@ public sealed class DurabilityTests
     }
 
     [Fact]
-    public async Task Settings_that_changed_meanwhile_leave_no_second_machine()
+    public async Task What_was_decided_for_a_job_holds_whatever_the_settings_say_meanwhile()
     {
         await using var world = await World.StartAsync();
         var killed = world.KillAt("ec2", "instance launched");
         var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
         await killed;
-        await world.StartControllerAsync(new Dictionary<string, string> { ["Mayfly__InstanceTypes"] = "c7i.large" });
+        await world.StartControllerAsync(new Dictionary<string, string> { ["Mayfly__InstanceTypes"] = "c7i.large", ["Mayfly__JobTimeout"] = "60" });
         await world.AssertLaunchedOnceAsync(job);
-        Assert.Equal("c7i.large", world.Living.Single().Type);
+        var only = Assert.Single(world.Lab.Fleet.Instances);
+        Assert.Equal(("m7i.large", "21600"), (only.Type, only.Tags[Contract.Tags.JobTimeout]));
+    }
+
+    /// <summary>How a configuration travels is the controller's own matter, and stands in the request to EC2.</summary>
+    [Fact]
+    public async Task A_request_that_changed_meanwhile_leaves_no_second_machine()
+    {
+        await using var world = await World.StartAsync(controller: false);
+        await world.StartControllerAsync(new Dictionary<string, string> { ["Mayfly__Config"] = "tags" });
+        var killed = world.KillAt("ec2", "instance launched");
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        await killed;
+        await world.StartControllerAsync();
+        await world.AssertLaunchedOnceAsync(job);
+        Assert.Equal(2, world.Lab.Fleet.Instances.Count);
+        Assert.Equal("ssm", world.Living.Single().Tags[Contract.Tags.Config]);
     }
 
     [Theory]

@@ -204,6 +204,43 @@ public sealed class LaunchTests
     }
 
     [Fact]
+    public async Task Below_a_cap_jobs_take_turns_and_wait_for_a_machine_to_end()
+    {
+        await using var world = await World.StartAsync(controller: false);
+        var policy = Path.Combine(world.Folder, "policy.yaml");
+        await File.WriteAllTextAsync(policy, "caps: {machines: 1}\n", TestContext.Current.CancellationToken);
+        await world.StartControllerAsync(new Dictionary<string, string> { ["Mayfly__Policy"] = policy });
+        var (first, _) = await world.Lab.GitHub.Jobs.QueueAsync("first", Labels, []);
+        await world.AssertLaunchedOnceAsync(first);
+        var (second, _) = await world.Lab.GitHub.Jobs.QueueAsync("second", Labels, []);
+        await world.LineAsync("jobs wait", "1 machines with 2 vCPUs are alive");
+        Assert.Single(world.Lab.Fleet.Instances);
+        var machine = world.Machines[world.Living[0].Id];
+        machine.Console = $"{ConsoleLine.Format(new ConsoleEnding("job-succeeded", 10, "the job succeeded", []))}\n";
+        machine.Kill();
+        await world.LineAsync("launched i-", $"{second.Id}");
+        Assert.Equal(2, world.Lab.Fleet.Instances.Count);
+        Assert.Single(world.Living);
+    }
+
+    [Fact]
+    public async Task A_label_that_the_policy_does_not_allow_launches_nothing_until_a_changed_policy_does()
+    {
+        await using var world = await World.StartAsync(controller: false);
+        var policy = Path.Combine(world.Folder, "policy.yaml");
+        await File.WriteAllTextAsync(policy, "default: {allow: {sudo: false}}\n", TestContext.Current.CancellationToken);
+        await world.StartControllerAsync(new Dictionary<string, string> { ["Mayfly__Policy"] = policy });
+        var (refused, _) = await world.Lab.GitHub.Jobs.QueueAsync("refused", ["mayfly/sudo=true"], []);
+        await world.LineAsync("no machine for job", $"{refused.Id}", "'sudo=true'", "allowed are false");
+        world.AssertNothingLeft();
+        await File.WriteAllTextAsync(policy, "default: {allow: {sudo: true}}\n", TestContext.Current.CancellationToken);
+        await world.LineAsync("policy read from", "policy.yaml");
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("allowed", ["mayfly/sudo=true"], []);
+        await world.AssertLaunchedOnceAsync(job);
+        Assert.Equal("true", world.Living[0].Tags[Tags.Sudo]);
+    }
+
+    [Fact]
     public async Task Asked_to_stop_it_finishes_the_launch_under_way()
     {
         await using var world = await World.StartAsync();

@@ -51,8 +51,9 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         var store = await OpenAsync(kind);
         await QueueAsync(store, 7);
         var launch = Assert.Single(await ClaimAsync(store));
-        Assert.Equal((new Repo(87_654_321, "octo-org/octo-repo"), 7, 13_000_000_001, 1, 1, "build", 1, new Order(Spot: true, 4), "mayfly-7-1"),
-            (launch.Repo, launch.JobId, launch.RunId, launch.Attempt, launch.Machine, launch.Name, launch.Tries, launch.Order, launch.Runner));
+        Assert.Equal((new Repo(87_654_321, "octo-org/octo-repo"), 7, 13_000_000_001, 1, 1, "build", 1, "mayfly-7-1"),
+            (launch.Repo, launch.JobId, launch.RunId, launch.Attempt, launch.Machine, launch.Name, launch.Tries, launch.Runner));
+        Assert.Equal(Some.Text(Some.Order(4)), Some.Text(launch.Order));
         Assert.Equal(["mayfly", "'; DROP TABLE launch; -- ü"], launch.Labels);
     }
 
@@ -62,8 +63,8 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
     {
         var store = await OpenAsync(kind);
         var job = Job(1);
-        Assert.True((await store.TransactAsync(sql => Launches.QueueAsync(sql, job, new Order(false)))).IsNew);
-        var (known, isNew) = await store.TransactAsync(sql => Launches.QueueAsync(sql, job, new Order(false)));
+        Assert.True((await store.TransactAsync(sql => Launches.QueueAsync(sql, job, Order.Nothing))).IsNew);
+        var (known, isNew) = await store.TransactAsync(sql => Launches.QueueAsync(sql, job, Order.Nothing));
         Assert.Equal((false, LaunchState.Waiting), (isNew, known.State));
         Assert.Single(await ClaimAsync(store));
     }
@@ -101,7 +102,7 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         await QueueAsync(store, 1);
         await RecordAsync(store, Job(1, JobAction.Completed) with { Conclusion = "cancelled" });
         await RecordAsync(store, Job(2, JobAction.InProgress) with { RunnerName = "somebody" });
-        var (late, isNew) = await store.TransactAsync(sql => Launches.QueueAsync(sql, Job(2), new Order(false)));
+        var (late, isNew) = await store.TransactAsync(sql => Launches.QueueAsync(sql, Job(2), Order.Nothing));
         Assert.Equal((false, LaunchState.Dropped), (isNew, late.State));
         Assert.Empty(await ClaimAsync(store));
     }
@@ -133,8 +134,8 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         Assert.True(await store.Launches.ReplaceAsync(first));
         Assert.False(await store.Launches.ReplaceAsync(first));
         var second = Assert.Single(await ClaimAsync(store));
-        Assert.Equal(("1-1-2", 2, "mayfly-1-1-2", first.Order), (second.Id.Key, second.Machine, second.Runner, second.Order));
-        Assert.Equal(2, (await store.TransactAsync(sql => Launches.QueueAsync(sql, Job(1), new Order(false)))).Launch.Machine);
+        Assert.Equal(("1-1-2", 2, "mayfly-1-1-2", Some.Text(first.Order)), (second.Id.Key, second.Machine, second.Runner, Some.Text(second.Order)));
+        Assert.Equal(2, (await store.TransactAsync(sql => Launches.QueueAsync(sql, Job(1), Order.Nothing))).Launch.Machine);
     }
 
     [Theory]
@@ -159,7 +160,7 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         var store = await OpenAsync(kind);
         for (var job = 1; job <= 3; job++)
             await QueueAsync(store, job);
-        var claimed = await store.Launches.ClaimAsync(10, (waiting, alive) => alive.GetValueOrDefault("octo-org/octo-repo", Load.None) is { Machines: < 2, Vcpus: < 8 } ? waiting.Last() : null);
+        var claimed = await store.Launches.ClaimAsync(10, (waiting, alive, _) => alive.GetValueOrDefault("octo-org/octo-repo", Load.None) is { Machines: < 2, Vcpus: < 8 } ? waiting.Last() : null);
         Assert.Equal(["3-1", "2-1"], claimed.Select(l => l.Id.Key));
     }
 
@@ -262,9 +263,9 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
 
     private static WorkflowJob Job(long id, JobAction action = JobAction.Queued) => Some.Job(action, "mayfly", "'; DROP TABLE launch; -- ü") with { Id = id };
 
-    private static async Task<LaunchId> QueueAsync(Store store, long job) => (await store.TransactAsync(sql => Launches.QueueAsync(sql, Job(job), new Order(Spot: true, 4)))).Launch.Id;
+    private static async Task<LaunchId> QueueAsync(Store store, long job) => (await store.TransactAsync(sql => Launches.QueueAsync(sql, Job(job), Some.Order(4)))).Launch.Id;
 
-    private static Task<List<LaunchRecord>> ClaimAsync(Store store) => store.Launches.ClaimAsync(10, (waiting, _) => waiting.FirstOrDefault());
+    private static Task<List<LaunchRecord>> ClaimAsync(Store store) => store.Launches.ClaimAsync(10, (waiting, _, _) => waiting.FirstOrDefault());
 
     private static Task<int> RecordAsync(Store store, WorkflowJob job) => store.TransactAsync(async sql =>
     {

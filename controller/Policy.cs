@@ -1,0 +1,13 @@
+namespace Mayfly.Controller;
+
+/// <summary>What an operator lets whom have: docs/policy.md. The most specific rules hold: the repository's, its owner's, the default.</summary>
+/// <param name="Label">What a job must bear.</param>
+/// <param name="Repositories">By <c>owner/name</c> and <c>owner/*</c>, without regard to case; each is complete in itself.</param>
+internal sealed record Policy(string Label, Caps Caps, Rules Default, IReadOnlyDictionary<string, Rules> Repositories)
+{
+    public Rules For(string repository) =>
+        Repositories.GetValueOrDefault(repository) ?? Repositories.GetValueOrDefault($"{repository.Split('/')[0]}/*") ?? Default;
+
+    /// <summary>Without a policy file: what the settings say, and labels that cost nothing more.</summary>
+    public static Policy Of(Settings settings) => PolicyFile.Parse("", "", settings);
+}
