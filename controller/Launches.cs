@@ -117,6 +117,11 @@ internal sealed class Launches(IDatabase database, string controller)
 
     public Task RefusedAsync(LaunchId id, string reason) => SetMineAsync(id, LaunchState.Refused, "reason", reason);
 
+    /// <summary>Takes a launch that nobody has claimed yet out of the queue for good.</summary>
+    /// <returns>False if somebody has claimed it.</returns>
+    public Task<bool> RefuseWaitingAsync(LaunchId id, string reason) => database.TransactAsync(async sql => await sql.ExecuteAsync(
+        "UPDATE launch SET state = 'Refused', reason = ?3, changed_at = ?4 WHERE repository = ?1 AND key = ?2 AND state = 'Waiting'", id.Repository, id.Key, reason, sql.Now.ToText()) == 1);
+
     public Task DroppedAsync(LaunchId id, string reason) => SetMineAsync(id, LaunchState.Dropped, "reason", reason);
 
     /// <summary>Gives the launch back: any controller takes it up after the pause.</summary>

@@ -77,8 +77,8 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySo
     {
         foreach (var (id, reason) in turns.TooLarge)
         {
-            await store.Launches.RefusedAsync(id, reason);
-            LogTooLarge(id, reason);
+            if (await store.Launches.RefuseWaitingAsync(id, reason))
+                LogTooLarge(id, reason);
         }
 
         if (turns.WaitsFor is { } waitsFor && waitsFor != _waitsFor)

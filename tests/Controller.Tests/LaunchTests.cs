@@ -208,12 +208,12 @@ public sealed class LaunchTests
     {
         await using var world = await World.StartAsync(controller: false);
         var policy = Path.Combine(world.Folder, "policy.yaml");
-        await File.WriteAllTextAsync(policy, "caps: {machines: 1}\n", TestContext.Current.CancellationToken);
+        await File.WriteAllTextAsync(policy, "caps: {machines: 1}\ndefault: {vcpus: 4}\n", TestContext.Current.CancellationToken);
         await world.StartControllerAsync(new Dictionary<string, string> { ["Mayfly__Policy"] = policy });
         var (first, _) = await world.Lab.GitHub.Jobs.QueueAsync("first", Labels, []);
         await world.AssertLaunchedOnceAsync(first);
         var (second, _) = await world.Lab.GitHub.Jobs.QueueAsync("second", Labels, []);
-        await world.LineAsync("jobs wait", "1 machines with 2 vCPUs are alive");
+        await world.LineAsync("jobs wait", "1 machines with 4 vCPUs are alive");
         Assert.Single(world.Lab.Fleet.Instances);
         var machine = world.Machines[world.Living[0].Id];
         machine.Console = $"{ConsoleLine.Format(new ConsoleEnding("job-succeeded", 10, "the job succeeded", []))}\n";
@@ -221,6 +221,12 @@ public sealed class LaunchTests
         await world.LineAsync("launched i-", $"{second.Id}");
         Assert.Equal(2, world.Lab.Fleet.Instances.Count);
         Assert.Single(world.Living);
+
+        // A cap that is lowered meanwhile holds for what was queued under the old one.
+        var (third, _) = await world.Lab.GitHub.Jobs.QueueAsync("third", Labels, []);
+        await File.WriteAllTextAsync(policy, "caps: {vcpus: 3}\ndefault: {vcpus: 2}\n", TestContext.Current.CancellationToken);
+        await world.LineAsync($"no machine for octo-org/octo-repo:{third.Id}-1", "counts for 4 vCPUs", "together is 3");
+        Assert.Equal(LaunchState.Refused, (await world.LaunchOfAsync(third))!.State);
     }
 
     [Fact]

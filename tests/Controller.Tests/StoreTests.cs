@@ -166,6 +166,41 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
 
     [Theory]
     [MemberData(nameof(Kinds))]
+    public async Task Each_repository_is_told_of_with_its_last_turn(string kind)
+    {
+        var store = await OpenAsync(kind);
+        await QueueAsync(store, 1);
+        await QueueAsync(store, 2);
+        var seen = new List<Load?>();
+        for (var i = 0; i < 2; i++)
+        {
+            await store.Launches.ClaimAsync(1, (waiting, alive, now) =>
+            {
+                seen.Add(alive.GetValueOrDefault("octo-org/octo-repo"));
+                Assert.True(seen[^1] is null || seen[^1]!.LastTurn <= now);
+                return waiting.First();
+            });
+        }
+
+        Assert.Null(seen[0]);
+        Assert.Equal((1, 4), (seen[1]!.Machines, seen[1]!.Vcpus));
+        Assert.NotNull(seen[1]!.LastTurn);
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task Only_what_nobody_has_claimed_is_refused_out_of_the_queue(string kind)
+    {
+        var store = await OpenAsync(kind);
+        var (claimed, waiting) = (await QueueAsync(store, 1), await QueueAsync(store, 2));
+        Assert.Single(await store.Launches.ClaimAsync(1, (all, _, _) => all.First()));
+        Assert.False(await store.Launches.RefuseWaitingAsync(claimed, "too large"));
+        Assert.True(await store.Launches.RefuseWaitingAsync(waiting, "too large"));
+        Assert.Equal((LaunchState.Launching, LaunchState.Refused), ((await store.Launches.FindAsync(claimed))!.State, (await store.Launches.FindAsync(waiting))!.State));
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
     public async Task What_a_controller_that_is_gone_was_at_is_taken_up_and_what_a_living_one_is_at_is_not(string kind)
     {
         var first = await OpenAsync(kind);
