@@ -115,6 +115,20 @@ internal sealed class GitHubApp(HttpClient http, Settings settings, RSA key, Tim
         return answer?.Runners.FirstOrDefault(r => r.Name == name)?.Id;
     }
 
+    /// <summary>Puts a failed check on a commit, for people to read.
+    /// https://docs.github.com/rest/checks/runs#create-a-check-run</summary>
+    /// <param name="externalId">Finds the check's job again.</param>
+    /// <exception cref="GitHubException">403: the App lacks the permission <c>checks: write</c>.</exception>
+    public Task FailCheckAsync(Repo repo, string headSha, string externalId, string title, string summary, CancellationToken cancel) =>
+        CallAsync(repo.Installation, HttpMethod.Post, $"repos/{repo.FullName}/check-runs",
+            new CheckRequest("Mayfly", headSha, externalId, "completed", "failure", new CheckOutput(title, summary)), GitHubJson.Default.CheckRequest, GitHubJson.Default.RunnerAnswer, cancel);
+
+    /// <summary>Cancels a run, with all of its jobs.</summary>
+    /// <exception cref="GitHubException">403: the App lacks <c>actions: write</c>. 409: it has ended.</exception>
+    public Task CancelRunAsync(Repo repo, long run, CancellationToken cancel) =>
+        CallAsync(repo.Installation, HttpMethod.Post, string.Create(CultureInfo.InvariantCulture, $"repos/{repo.FullName}/actions/runs/{run}/cancel"),
+            null, GitHubJson.Default.JitRequest, GitHubJson.Default.JobAnswer, cancel);
+
     /// <summary>The App's own token, for calls about installations. The packages that make such tokens and restore here are
     /// years old; it is three parts in base64 and one signature.</summary>
     public string SignAppToken()
@@ -231,6 +245,10 @@ internal sealed class GitHubApp(HttpClient http, Settings settings, RSA key, Tim
 
 internal sealed record JitRequest(string Name, long RunnerGroupId, IReadOnlyList<string> Labels, string WorkFolder);
 
+internal sealed record CheckRequest(string Name, string HeadSha, string ExternalId, string Status, string Conclusion, CheckOutput Output);
+
+internal sealed record CheckOutput(string Title, string Summary);
+
 internal sealed record JitAnswer(RunnerAnswer Runner, string EncodedJitConfig);
 
 internal sealed record RunnerAnswer(long Id, string Name);
@@ -245,6 +263,7 @@ internal sealed record GitHubError(string? Message);
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
 [JsonSerializable(typeof(JitRequest))]
+[JsonSerializable(typeof(CheckRequest))]
 [JsonSerializable(typeof(JitAnswer))]
 [JsonSerializable(typeof(JobAnswer))]
 [JsonSerializable(typeof(RunnerList))]

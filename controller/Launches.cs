@@ -50,14 +50,18 @@ internal sealed class Launches(IDatabase database, string controller)
     /// <returns>False if somebody did so before.</returns>
     public Task<bool> ReplaceAsync(LaunchRecord last) => database.TransactAsync(async sql => await sql.ExecuteAsync(
         """
-        INSERT INTO launch (repository, key, state, changed_at, installation, job_id, run_id, attempt, machine, name, labels, wanted, vcpus, queued_at)
-        SELECT repository, ?3, ?4, ?5, installation, job_id, run_id, attempt, machine + 1, name, labels, wanted, vcpus, queued_at
+        INSERT INTO launch (repository, key, state, changed_at, installation, job_id, run_id, attempt, machine, name, labels, wanted, vcpus, queued_at, head_sha)
+        SELECT repository, ?3, ?4, ?5, installation, job_id, run_id, attempt, machine + 1, name, labels, wanted, vcpus, queued_at, head_sha
         FROM launch WHERE repository = ?1 AND key = ?2 ON CONFLICT DO NOTHING
         """,
         last.Id.Repository, last.Id.Key, KeyOf(last.JobId, last.Attempt, last.Machine + 1), nameof(LaunchState.Waiting), sql.Now.ToText()) == 1);
 
-    /// <summary>Keeps a job that is given no machine.</summary>
-    public static async ValueTask RefuseAsync(ISql sql, WorkflowJob job, string reason) => await InsertAsync(sql, job, Order.Nothing, LaunchState.Refused, reason);
+    /// <summary>Keeps a job that is given no machine, for its user to be told.</summary>
+    public static async ValueTask RefuseAsync(ISql sql, WorkflowJob job, string reason)
+    {
+        if (await InsertAsync(sql, job, Order.Nothing, LaunchState.Refused, reason))
+            await sql.ExecuteAsync("UPDATE launch SET tell = reason WHERE repository = ?1 AND key = ?2", job.Repository, KeyOf(job.Id, job.Attempt, 1));
+    }
 
     /// <summary>Which runner took the job, and how it came out; known in any order. One that still waits for a machine needs none.</summary>
     public static async ValueTask RecordAsync(ISql sql, WorkflowJob job)
@@ -115,12 +119,25 @@ internal sealed class Launches(IDatabase database, string controller)
 
     public Task LaunchedAsync(LaunchId id, string instanceId) => SetMineAsync(id, LaunchState.Launched, "instance_id", instanceId);
 
-    public Task RefusedAsync(LaunchId id, string reason) => SetMineAsync(id, LaunchState.Refused, "reason", reason);
+    /// <summary>The launch failed for good. Its user is told that and no more: the reason names accounts and roles, and a check can be seen
+    /// by whoever sees the repository.</summary>
+    public Task RefusedAsync(LaunchId id, string reason) => database.TransactAsync(async sql =>
+    {
+        await SetMineAsync(sql, id, LaunchState.Refused, "reason", reason);
+        return await sql.ExecuteAsync("UPDATE launch SET tell = ?3 WHERE repository = ?1 AND key = ?2", id.Repository, id.Key, $"The machine could not be launched. The controller's log says why, by {id}.");
+    });
+
+    /// <summary>Refusals whose users have not been told, oldest first; so many as can be told in one go.</summary>
+    public Task<List<UntoldRefusal>> UntoldAsync() => database.TransactAsync(sql => sql.QueryAsync(
+        "SELECT repository, key, installation, job_id, run_id, name, head_sha, tell, changed_at FROM launch WHERE tell IS NOT NULL ORDER BY changed_at LIMIT 20",
+        row => new UntoldRefusal(new LaunchId(row.Text(0), row.Text(1)), new Repo(row.Integer(2), row.Text(0)), row.Integer(3), row.Integer(4), row.Text(5), row.Text(6), row.Text(7), row.Time(8))));
+
+    public Task ToldAsync(LaunchId id) => database.TransactAsync(async sql => await sql.ExecuteAsync("UPDATE launch SET tell = NULL WHERE repository = ?1 AND key = ?2", id.Repository, id.Key));
 
     /// <summary>Takes a launch that nobody has claimed yet out of the queue for good.</summary>
     /// <returns>False if somebody has claimed it.</returns>
     public Task<bool> RefuseWaitingAsync(LaunchId id, string reason) => database.TransactAsync(async sql => await sql.ExecuteAsync(
-        "UPDATE launch SET state = 'Refused', reason = ?3, changed_at = ?4 WHERE repository = ?1 AND key = ?2 AND state = 'Waiting'", id.Repository, id.Key, reason, sql.Now.ToText()) == 1);
+        "UPDATE launch SET state = 'Refused', reason = ?3, tell = ?3, changed_at = ?4 WHERE repository = ?1 AND key = ?2 AND state = 'Waiting'", id.Repository, id.Key, reason, sql.Now.ToText()) == 1);
 
     public Task DroppedAsync(LaunchId id, string reason) => SetMineAsync(id, LaunchState.Dropped, "reason", reason);
 
@@ -154,13 +171,13 @@ internal sealed class Launches(IDatabase database, string controller)
     {
         var inserted = await sql.ExecuteAsync(
             """
-            INSERT INTO launch (repository, key, state, changed_at, installation, job_id, run_id, attempt, name, labels, wanted, vcpus, queued_at, reason)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?4, ?13)
-            ON CONFLICT (repository, key) DO UPDATE SET installation = ?5, job_id = ?6, run_id = ?7, attempt = ?8, name = ?9, labels = ?10, wanted = ?11, vcpus = ?12, queued_at = ?4
+            INSERT INTO launch (repository, key, state, changed_at, installation, job_id, run_id, attempt, name, labels, wanted, vcpus, queued_at, reason, head_sha)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?4, ?13, ?14)
+            ON CONFLICT (repository, key) DO UPDATE SET installation = ?5, job_id = ?6, run_id = ?7, attempt = ?8, name = ?9, labels = ?10, wanted = ?11, vcpus = ?12, queued_at = ?4, head_sha = ?14
             WHERE launch.job_id = 0
             """,
             job.Repository, KeyOf(job.Id, job.Attempt, 1), state.ToString(), sql.Now.ToText(), job.Installation, job.Id, job.RunId, job.Attempt, job.Name,
-            JsonSerializer.Serialize(job.Labels, OrderJson.Default.IReadOnlyListString), JsonSerializer.Serialize(order, OrderJson.Default.Order), order.Vcpus, reason);
+            JsonSerializer.Serialize(job.Labels, OrderJson.Default.IReadOnlyListString), JsonSerializer.Serialize(order, OrderJson.Default.Order), order.Vcpus, reason, job.HeadSha);
         return inserted == 1;
     }
 

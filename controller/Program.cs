@@ -111,9 +111,9 @@ internal static class Program
         var launcher = new Launcher(github, ec2, ssm, await FindAccountAsync(settings), settings, store.Launches, time);
         var inbox = new InboxWake(time);
 
-        builder.Services.AddSingleton(time).AddSingleton(settings).AddSingleton(store).AddSingleton(inbox).AddSingleton<QueueWake>().AddSingleton<Heart>().AddSingleton<PolicySource>().AddSingleton<Health>().AddSingleton(_ => new Observers(Version)).AddSingleton(ec2).AddSingleton(paces).AddSingleton(github).AddSingleton(launcher);
+        builder.Services.AddSingleton(time).AddSingleton(settings).AddSingleton(store).AddSingleton(store.Launches).AddSingleton(inbox).AddSingleton<QueueWake>().AddSingleton<Heart>().AddSingleton<PolicySource>().AddSingleton<Health>().AddSingleton(_ => new Observers(Version)).AddSingleton(ec2).AddSingleton(paces).AddSingleton(github).AddSingleton(launcher);
         // The first to start is the last to stop.
-        builder.Services.AddHostedService(services => services.GetRequiredService<Heart>()).AddHostedService(services => services.GetRequiredService<PolicySource>()).AddHostedService<Intake>().AddHostedService<Scheduler>().AddHostedService<Watcher>().AddHostedService<Counting>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<Heart>()).AddHostedService(services => services.GetRequiredService<PolicySource>()).AddHostedService<Intake>().AddHostedService<Scheduler>().AddHostedService<RefusalTeller>().AddHostedService<Watcher>().AddHostedService<Counting>();
         var app = builder.Build();
         app.MapPost("/webhook", new Webhook(store.Deliveries, inbox, settings, secrets.Webhook, app.Services.GetRequiredService<ILogger<Webhook>>()).HandleAsync);
         var (health, page) = (app.Services.GetRequiredService<Health>(), app.Services.GetRequiredService<Observers>().Page);

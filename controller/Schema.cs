@@ -41,6 +41,13 @@ internal static class Schema
         """
         CREATE TABLE turn (repository TEXT PRIMARY KEY, taken_at TEXT NOT NULL);
         """,
+
+        // What a job's user is still to be told of its refusal, and on which commit.
+        """
+        ALTER TABLE launch ADD COLUMN head_sha TEXT NOT NULL DEFAULT '';
+        ALTER TABLE launch ADD COLUMN tell TEXT;
+        CREATE INDEX launch_tell ON launch (changed_at) WHERE tell IS NOT NULL;
+        """,
     ];
 
     /// <summary>Takes the steps that were not taken yet.</summary>

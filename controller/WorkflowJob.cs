@@ -18,6 +18,9 @@ internal sealed record WorkflowJob(
     JobAction Action, long Installation, string Repository, long Id, long RunId, long Attempt, string Name,
     IReadOnlyList<string> Labels, string? RunnerName, string? Conclusion)
 {
+    /// <summary>The commit that the job runs for; empty if the event does not say.</summary>
+    public string HeadSha { get; init; } = "";
+
     /// <exception cref="InvalidDataException">A field is missing: names it.</exception>
     public static WorkflowJob Parse(byte[] body)
     {
@@ -49,7 +52,7 @@ internal sealed record WorkflowJob(
             job.RunAttempt ?? 1,
             job.Name ?? "",
             job.Labels ?? throw Missing("workflow_job.labels"),
-            job.RunnerName, job.Conclusion);
+            job.RunnerName, job.Conclusion) { HeadSha = job.HeadSha ?? "" };
     }
 
     private static InvalidDataException Missing(string field) => new($"workflow_job event: {field} is missing");
@@ -58,4 +61,4 @@ internal sealed record WorkflowJob(
 internal sealed record WorkflowJobEvent(string? Action, EventInstallation? Installation, EventRepository? Repository, WorkflowJobFields? WorkflowJob);
 
 internal sealed record WorkflowJobFields(
-    long? Id, long? RunId, long? RunAttempt, string? Name, IReadOnlyList<string>? Labels, string? RunnerName, string? Conclusion);
+    long? Id, long? RunId, long? RunAttempt, string? Name, IReadOnlyList<string>? Labels, string? RunnerName, string? Conclusion, string? HeadSha);

@@ -203,6 +203,44 @@ public sealed class LaunchTests
         Assert.Equal(LaunchState.Refused, (await world.LaunchOfAsync(job))!.State);
     }
 
+    [Theory]
+    [InlineData("check", "write", 1, "queued")]
+    [InlineData("cancel", "write", 1, "cancelled")]
+    [InlineData("log", "write", 0, "queued")]
+    [InlineData("check", "read", 0, "queued")]
+    public async Task A_refused_job_tells_its_user_why_as_the_policy_has_it_and_the_App_may(string way, string permission, int checks, string end)
+    {
+        var github = new GitHubOptions();
+        await using var world = await World.StartAsync(new LabOptions { GitHub = github with { Permissions = new Dictionary<string, string>(github.Permissions) { ["checks"] = permission } } }, controller: false);
+        var policy = Path.Combine(world.Folder, "policy.yaml");
+        await File.WriteAllTextAsync(policy, $"default: {{refusals: {way}}}\n", TestContext.Current.CancellationToken);
+        await world.StartControllerAsync(new Dictionary<string, string> { ["Mayfly__Policy"] = policy });
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", ["mayfly/cpu=many"], []);
+        await world.LineAsync("no machine for job", $"{job.Id}", "'cpu=many'");
+        if (permission == "read")
+            await world.LineAsync("could not be told by a check", "403");
+        await world.UntilToldAsync();
+        Assert.Equal(checks, world.Lab.GitHub.CheckRuns.All.Count);
+        foreach (var check in world.Lab.GitHub.CheckRuns.All)
+        {
+            Assert.Equal(("Mayfly", "completed", "failure", "No machine for job 'build'"), (check.Name, check.Status, check.Conclusion, check.Title));
+            Assert.StartsWith("label 'mayfly/cpu=many', 'cpu=many': cpu takes vCPUs from 1 to 1920", check.Summary, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(end == "cancelled" ? "cancelled" : null, job.Conclusion);
+    }
+
+    [Fact]
+    public async Task What_AWS_says_of_a_failed_launch_stays_in_the_log()
+    {
+        await using var world = await World.StartAsync();
+        world.Lab.Fleet.Refusals["*"] = "UnauthorizedOperation";
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        await world.LineAsync("no machine for job", $"{job.Id}", "UnauthorizedOperation");
+        await world.UntilToldAsync();
+        Assert.Equal($"The machine could not be launched. The controller's log says why, by octo-org/octo-repo:{job.Id}-1.", Assert.Single(world.Lab.GitHub.CheckRuns.All).Summary);
+    }
+
     [Fact]
     public async Task Below_a_cap_jobs_take_turns_and_wait_for_a_machine_to_end()
     {

@@ -169,6 +169,7 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
     public async Task Each_repository_is_told_of_with_its_last_turn(string kind)
     {
         var store = await OpenAsync(kind);
+        await store.Membership.RenewAsync();
         await QueueAsync(store, 1);
         await QueueAsync(store, 2);
         var seen = new List<Load?>();
@@ -192,6 +193,7 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
     public async Task Only_what_nobody_has_claimed_is_refused_out_of_the_queue(string kind)
     {
         var store = await OpenAsync(kind);
+        await store.Membership.RenewAsync();
         var (claimed, waiting) = (await QueueAsync(store, 1), await QueueAsync(store, 2));
         Assert.Single(await store.Launches.ClaimAsync(1, (all, _, _) => all.First()));
         Assert.False(await store.Launches.RefuseWaitingAsync(claimed, "too large"));

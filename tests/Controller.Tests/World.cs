@@ -82,6 +82,14 @@ internal sealed class World : IAsyncDisposable
 
     public Task<LaunchRecord?> LaunchOfAsync(Job job) => StoredAsync(s => s.Launches.FindAsync(new LaunchId(Lab.GitHub.Options.FullName, $"{job.Id}-1")));
 
+    /// <summary>Until nobody is left to be told of a refusal; within the limit.</summary>
+    public async Task UntilToldAsync()
+    {
+        using var limit = new CancellationTokenSource(Limit);
+        while (await StoredAsync(s => s.Launches.UntoldAsync()) is not [])
+            await Task.Delay(TimeSpan.FromMilliseconds(100), TimeProvider.System, limit.Token);
+    }
+
     /// <summary>Sends an event as a delivery of its own, beside those that the lab's GitHub sends one after the other.</summary>
     public Task<int> PostAsync(byte[] body) => PostAsync(Controller, body, Guid.NewGuid());
 
