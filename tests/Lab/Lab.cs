@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using Mayfly.Lab.Aws;
 using Mayfly.Lab.Ec2;
@@ -43,6 +44,7 @@ internal sealed record LabOptions
 internal sealed class Lab : IAsyncDisposable
 {
     private readonly List<WebApplication> _servers = [];
+    private readonly ConcurrentDictionary<(string Account, string Region), Place> _places = new();
     private int _requests;
 
     private Lab(LabOptions options)
@@ -50,15 +52,11 @@ internal sealed class Lab : IAsyncDisposable
         Options = options;
         Journal = new Journal(options.Time);
         Keys = new Keyring();
-        Images = new Images(options.Account, options.Time);
-        Templates = new LaunchTemplates(Images, options.Time);
-        Fleet = new Fleet(options.Region, options.Account, Templates, Images, new MachineFactory(i => options.Machine(this, i)), Journal, options.Time);
-        Ec2 = new Ec2Service(Templates, Fleet, Journal, options.Time);
-        Ssm = new SsmService(options.Region, options.Account, Journal, options.Time);
+        Home = PlaceIn(options.Account, options.Region);
         Sts = new StsService(Keys, options.Account, options.Time);
         Kms = new KmsService(options.Region, options.Account, Journal);
         User = Keys.IssueLasting(new Principal("AIDALAB", $"arn:aws:iam::{options.Account}:user/mayfly", null));
-        Signatures = new SigV4(Keys, options.Region, options.SignatureTime ?? options.Time);
+        Signatures = new SigV4(Keys, region => _places.Keys.Any(p => p.Region == region), options.SignatureTime ?? options.Time);
         Imds = new ImdsServer(options.Account, options.Region, Keys, Journal, options.Time);
         GitHub = new GitHubServer(options.GitHub, Journal, options.Time);
     }
@@ -74,15 +72,18 @@ internal sealed class Lab : IAsyncDisposable
 
     public SigV4 Signatures { get; }
 
-    public Images Images { get; }
+    /// <summary>The account and region that the lab is asked for by default; the five below are its.</summary>
+    public Place Home { get; }
 
-    public LaunchTemplates Templates { get; }
+    public Images Images => Home.Images;
 
-    public Fleet Fleet { get; }
+    public LaunchTemplates Templates => Home.Templates;
 
-    public Ec2Service Ec2 { get; }
+    public Fleet Fleet => Home.Fleet;
 
-    public SsmService Ssm { get; }
+    public Ec2Service Ec2 => Home.Ec2;
+
+    public SsmService Ssm => Home.Ssm;
 
     public StsService Sts { get; }
 
@@ -102,7 +103,7 @@ internal sealed class Lab : IAsyncDisposable
     public static async Task<Lab> StartAsync(LabOptions options)
     {
         var lab = new Lab(options);
-        var aws = new AwsServer(lab.Signatures, lab.Ec2, lab.Ssm, lab.Sts, lab.Kms);
+        var aws = new AwsServer(lab.Signatures, lab.PlaceOf, lab.Sts, lab.Kms);
         lab.AwsAddress = await lab.ListenAsync(aws.HandleAsync, options.AwsPort);
         lab.GitHubAddress = await lab.ListenAsync(lab.GitHub.HandleAsync, options.GitHubPort);
         lab.GitHub.PublicAddress = options.Inside is { } inside ? new Uri($"http://{inside}:{lab.GitHubAddress.Port}/") : lab.GitHubAddress;
@@ -115,17 +116,25 @@ internal sealed class Lab : IAsyncDisposable
     public Task<Uri> OpenImdsAsync(string instanceId) =>
         ServeAsync(context => Imds.HandleAsync(context, Fleet.Find(instanceId)), new IPEndPoint(IPAddress.Loopback, 0));
 
+    /// <summary>An account's EC2 and SSM in a region, made when it is first asked for.</summary>
+    public Place PlaceIn(string account, string region) =>
+        _places.GetOrAdd((account, region), key => new Place(key.Account, key.Region, i => Options.Machine(this, i), Journal, Options.Time));
+
     /// <summary>No service limits how often it is called any more, for tests of something else.</summary>
     public void LiftLimits()
     {
-        Fleet.Rates.Lift();
-        Ssm.Rates.Lift();
+        foreach (var place in _places.Values)
+        {
+            place.Fleet.Rates.Lift();
+            place.Ssm.Rates.Lift();
+        }
+
         GitHub.Limits.Lift();
     }
 
     public async ValueTask DisposeAsync()
     {
-        foreach (var instance in Fleet.Instances)
+        foreach (var instance in _places.Values.SelectMany(p => p.Fleet.Instances))
         {
             instance.Machine?.Kill();
             (instance.Machine as IDisposable)?.Dispose();
@@ -135,6 +144,9 @@ internal sealed class Lab : IAsyncDisposable
         foreach (var server in _servers)
             await server.DisposeAsync();
     }
+
+    /// <summary>Where a call goes: whose keys signed it, and for which region.</summary>
+    private Place PlaceOf(Signed signed) => PlaceIn(signed.Key.Principal.Arn.Split(':')[4], signed.Region);
 
     private async Task<Uri> ListenAsync(RequestDelegate handle, int port)
     {

@@ -5,7 +5,7 @@ const string help =
     """
     mayfly-lab: GitHub and AWS on this machine.
 
-      serve [--port=N]   serve EC2, SSM, STS, IMDS and GitHub on the loopback until stopped; machines only pretend to boot
+      serve [--port=N]   serve EC2, SSM, STS, KMS, IMDS and GitHub on the loopback until stopped; machines only pretend to boot
       demo ...           run one job from end to end on a virtual machine (called by ./build.sh --target=Demo)
     """;
 
@@ -45,11 +45,12 @@ static async Task<int> ServeAsync(string[] options)
     var aws = lab.AwsAddress.AbsoluteUri.TrimEnd('/');
     Console.WriteLine(
         $"""
-        # EC2, SSM and STS; pretend machines only. The metadata service is that of {lab.Fleet.Instances.Single().Id}.
+        # EC2, SSM, STS and KMS; pretend machines only. The metadata service is that of {lab.Fleet.Instances.Single().Id}.
         export AWS_ENDPOINT_URL={aws}
         export AWS_ENDPOINT_URL_EC2={aws}
         export AWS_ENDPOINT_URL_SSM={aws}
         export AWS_ENDPOINT_URL_STS={aws}
+        export AWS_ENDPOINT_URL_KMS={aws}
         export AWS_EC2_METADATA_SERVICE_ENDPOINT={imds.AbsoluteUri.TrimEnd('/')}
         export AWS_REGION={lab.Options.Region} AWS_DEFAULT_REGION={lab.Options.Region}
         export AWS_ACCESS_KEY_ID={lab.User.Id} AWS_SECRET_ACCESS_KEY={lab.User.Secret}

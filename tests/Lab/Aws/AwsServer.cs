@@ -5,16 +5,15 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Web;
 using System.Xml.Linq;
-using Mayfly.Lab.Ec2;
 using Mayfly.Lab.Kms;
-using Mayfly.Lab.Ssm;
 
 namespace Mayfly.Lab.Aws;
 
 /// <summary>
-/// EC2, SSM, KMS and STS behind one address, told apart as AWS's front ends do: by the service in the signature's scope.
+/// EC2, SSM, KMS and STS behind one address, told apart as AWS's front ends do: by the service and the region in the
+/// signature's scope, and by the account of whoever signed.
 /// </summary>
-internal sealed class AwsServer(SigV4 signatures, Ec2Service ec2, SsmService ssm, StsService sts, KmsService kms)
+internal sealed class AwsServer(SigV4 signatures, Func<Signed, Place> placeOf, StsService sts, KmsService kms)
 {
     public async Task HandleAsync(HttpContext context)
     {
@@ -30,13 +29,13 @@ internal sealed class AwsServer(SigV4 signatures, Ec2Service ec2, SsmService ssm
             switch (signed.Service)
             {
                 case "ssm":
-                    await AnswerJsonAsync(context, 200, ssm.Call(context.Request, body, signed.Key.Principal));
+                    await AnswerJsonAsync(context, 200, placeOf(signed).Ssm.Call(context.Request, body, signed.Key.Principal));
                     break;
                 case "kms":
                     await AnswerJsonAsync(context, 200, kms.Call(context.Request, body, signed.Key.Principal));
                     break;
                 case "ec2":
-                    await AnswerXmlAsync(context, 200, ec2.Call(QueryOf(context.Request, body), signed, requestId));
+                    await AnswerXmlAsync(context, 200, placeOf(signed).Ec2.Call(QueryOf(context.Request, body), signed, requestId));
                     break;
                 case "sts":
                     await AnswerXmlAsync(context, 200, sts.Call(QueryOf(context.Request, body), signed.Key, requestId));

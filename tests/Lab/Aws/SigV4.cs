@@ -11,7 +11,7 @@ internal sealed record Signed(AccessKey Key, string Service, string Region);
 /// Checks AWS Signature Version 4 in the Authorization header, as the services do.
 /// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 /// </summary>
-internal sealed class SigV4(Keyring keys, string region, TimeProvider time)
+internal sealed class SigV4(Keyring keys, Func<string, bool> hasRegion, TimeProvider time)
 {
     private static readonly TimeSpan AllowedSkew = TimeSpan.FromMinutes(5);
 
@@ -25,7 +25,7 @@ internal sealed class SigV4(Keyring keys, string region, TimeProvider time)
     {
         var claim = Authorization.Of(request);
         // STS alone also answers for the region that its global endpoint is in.
-        if (claim.Region != region && !(claim.Service == "sts" && claim.Region == "us-east-1"))
+        if (!hasRegion(claim.Region) && !(claim.Service == "sts" && claim.Region == "us-east-1"))
             throw Mismatch(claim.Service, $"Credential should be scoped to a valid region, not '{claim.Region}'.");
         if ((time.GetUtcNow() - claim.At).Duration() > AllowedSkew)
             throw new AwsFault(claim.Service switch { "ec2" => "RequestExpired", "ssm" or "kms" => "InvalidSignatureException", _ => "SignatureDoesNotMatch" },

@@ -208,7 +208,7 @@ internal sealed class ScriptedMachine : IMachine, IDisposable
     {
         try
         {
-            return _lab.Ssm.Call("GetParameter", new JsonObject { ["Name"] = name, ["WithDecryption"] = true }, Role)["Parameter"]!["Value"]!.GetValue<string>();
+            return Home.Ssm.Call("GetParameter", new JsonObject { ["Name"] = name, ["WithDecryption"] = true }, Role)["Parameter"]!["Value"]!.GetValue<string>();
         }
         catch (AwsFault)
         {
@@ -220,7 +220,7 @@ internal sealed class ScriptedMachine : IMachine, IDisposable
     {
         try
         {
-            _ = _lab.Ssm.Call("DeleteParameter", new JsonObject { ["Name"] = name }, Role);
+            _ = Home.Ssm.Call("DeleteParameter", new JsonObject { ["Name"] = name }, Role);
             return true;
         }
         catch (AwsFault fault)
@@ -229,7 +229,10 @@ internal sealed class ScriptedMachine : IMachine, IDisposable
         }
     }
 
-    private Principal Role => new($"AROALAB:{_instance.Id}", $"arn:aws:sts::{_lab.Options.Account}:assumed-role/mayfly-runner/{_instance.Id}", _instance.Arn);
+    /// <summary>The account and region that it was launched in, by its ARN.</summary>
+    private Place Home => _lab.PlaceIn(_instance.Arn.Split(':')[4], _instance.Arn.Split(':')[3]);
+
+    private Principal Role => new($"AROALAB:{_instance.Id}", $"arn:aws:sts::{Home.Account}:assumed-role/mayfly-runner/{_instance.Id}", _instance.Arn);
 
     private static long RunnerIn(string envelope)
     {
