@@ -7,7 +7,8 @@ namespace Mayfly.Lab;
 /// <summary>The published controller as users start it, pointed at the lab by its own settings and the standard variables.</summary>
 internal sealed class ControllerProcess : IAsyncDisposable
 {
-    private static readonly TimeSpan StartLimit = TimeSpan.FromSeconds(30);
+    /// <summary>It starts within a second where it has a processor to itself, which it does not have beside many others.</summary>
+    private static readonly TimeSpan StartLimit = TimeSpan.FromMinutes(2);
     private static readonly TimeSpan StopLimit = TimeSpan.FromSeconds(20);
 
     private readonly Process _process;
