@@ -1,6 +1,8 @@
+using System.Buffers;
 using System.Globalization;
+using System.Text;
+using System.Text.Encodings.Web;
 using System.Text.Json;
-using System.Text.Json.Serialization;
 
 namespace Mayfly.Contract;
 
@@ -31,17 +33,38 @@ public static class ConsoleLine
     private const string EndMark = Mark + "end ";
 
     /// <summary>Quotes and accents stay as they are, for people; control characters are escaped all the same.</summary>
-    private static readonly ConsoleJson Json = new(new JsonSerializerOptions
-    {
-        Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-        PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
-    });
+    private static readonly JsonWriterOptions ForPeople = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     public static string Format(ConsoleEvent e) =>
         string.Create(CultureInfo.InvariantCulture, $"{EventMark}{e.At:F3}] {e.Step} {e.Name}{(e.Detail.Length == 0 ? "" : ": ")}{Harmless(e.Detail)}");
 
-    public static string Format(ConsoleEnding ending) => EndMark + JsonSerializer.Serialize(
-        ending with { Detail = Harmless(ending.Detail), Events = [.. ending.Events.Select(e => e with { Detail = Harmless(e.Detail) })] }, Json.ConsoleEnding);
+    /// <summary>Written without a serializer, which would be a tenth of the agent's size.</summary>
+    public static string Format(ConsoleEnding ending)
+    {
+        var line = new ArrayBufferWriter<byte>();
+        using (var json = new Utf8JsonWriter(line, ForPeople))
+        {
+            json.WriteStartObject();
+            json.WriteString("ending", ending.Ending);
+            json.WriteNumber("step", ending.Step);
+            json.WriteString("detail", Harmless(ending.Detail));
+            json.WriteStartArray("events");
+            foreach (var e in ending.Events)
+            {
+                json.WriteStartObject();
+                json.WriteNumber("at", e.At);
+                json.WriteNumber("step", e.Step);
+                json.WriteString("name", e.Name);
+                json.WriteString("detail", Harmless(e.Detail));
+                json.WriteEndObject();
+            }
+
+            json.WriteEndArray();
+            json.WriteEndObject();
+        }
+
+        return EndMark + Encoding.UTF8.GetString(line.WrittenSpan);
+    }
 
     public static ConsoleEvent? ParseEvent(string line)
     {
@@ -68,12 +91,18 @@ public static class ConsoleLine
             return null;
         try
         {
-            return JsonSerializer.Deserialize(line[(start + EndMark.Length)..], Json.ConsoleEnding) is { Ending: not null, Detail: not null, Events: not null } ending ? ending : null;
+            using var json = JsonDocument.Parse(line.AsMemory(start + EndMark.Length));
+            var root = json.RootElement;
+            return new ConsoleEnding(Text(root, "ending"), Number(root, "step"), Text(root, "detail"),
+                [.. root.GetProperty("events").EnumerateArray().Select(e => new ConsoleEvent(e.GetProperty("at").GetDouble(), Number(e, "step"), Text(e, "name"), Text(e, "detail")))]);
         }
-        catch (JsonException)
+        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
         {
             return null; // cut off, or overwritten by the kernel: the events still stand in their own lines
         }
+
+        static int Number(JsonElement parent, string name) => parent.GetProperty(name).GetInt32();
+        static string Text(JsonElement parent, string name) => parent.GetProperty(name).GetString() ?? throw new FormatException($"{name} is null");
     }
 
     /// <summary>Where a line of ours with this mark begins; null if it is another, or none. Of several marks the first counts:
@@ -97,6 +126,3 @@ public static class ConsoleLine
     private static bool IsInvisible(char c) => char.GetUnicodeCategory(c) is
         UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator;
 }
-
-[JsonSerializable(typeof(ConsoleEnding))]
-internal sealed partial class ConsoleJson : JsonSerializerContext;
