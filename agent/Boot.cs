@@ -76,35 +76,39 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         ArgumentNullException.ThrowIfNull(proved); // steps 1 to 4 happened
         narration.Note(Step.LearnIdentity, "the agent runs as a service");
 
-        // Steps 5 to 7 wait for answers; meanwhile step 8's sandbox is made ready. Nobody enters it before their proofs.
-        var preparing = PreparedSandbox.MakeAsync();
-        _ = Task.Run(() => SHA256.HashData([]), CancellationToken.None); // loads OpenSSL, which step 6's signatures need
-
         // 5. Learn who I am.
         var metadata = Imds.AddressFrom(Environment.GetEnvironmentVariable("AWS_EC2_METADATA_SERVICE_ENDPOINT"));
         using var http = Imds.Connect(metadata);
         var imds = new Imds(http, time);
-        var (me, deadlines) = await ProveAsync(Step.LearnIdentity, async () =>
+        var role = new InstanceRole(imds, time);
+        var learning = ProveAsync(Step.LearnIdentity, async () =>
         {
             await imds.WaitUntilReachableAsync(TimeSpan.FromMinutes(2), stop);
+            role.ReadAhead(stop); // step 6's keys
             var learned = await Identity.LearnAsync(imds, stop);
             narration.Reached(Step.LearnIdentity, Milestone.IdentityLearned,
                 $"{learned.InstanceId} {learned.InstanceType} {learned.AvailabilityZone} {learned.Settings.Launch}");
             return (learned, Deadlines.From(learned.Settings, Environment.GetEnvironmentVariable(Deadlines.Patience)));
         });
 
+        // Steps 5 to 7 wait for answers; what waits for none is done meanwhile (docs/decisions/0019). Nobody enters step 8's sandbox
+        // before their proofs; step 7's rules let the agent's own sockets through; step 6's signatures need OpenSSL, which is slow to load.
+        var preparing = PreparedSandbox.MakeAsync();
+        var loading = Task.Run(() => ClosedDoor.LoadAsync(metadata, time, stop), CancellationToken.None);
+        _ = Task.Run(() => SHA256.HashData([]), CancellationToken.None);
+        var (me, deadlines) = await learning;
+
         // What steps 2 and 3 made by defaults, since there was no network yet, is fitted to the launch's tags (docs/decisions/0011).
         proved = await ProveAsync(Step.EncryptSwap, () => Task.FromResult(StorageFit.Apply(proved, me.Settings, narration)));
 
         var happenings = Happening.Channel();
-        // Step 7's rules let the agent's own sockets through, so they are loaded while step 6 waits for answers.
-        var closing = Task.Run(() => CloseDoorAsync(metadata, me.Settings, happenings.Writer, stop), CancellationToken.None);
+        var closing = Task.Run(() => CloseDoorAsync(loading, metadata, me.Settings, happenings.Writer, stop), CancellationToken.None);
 
         // 6. Take the configuration and delete it at its source.
         using var config = await ProveAsync(Step.TakeConfig, async () =>
         {
             var isParameter = me.Settings.Config == ConfigSource.Ssm;
-            using var connection = new InstanceRole(imds, time).ConnectTo(isParameter ? "ssm" : "ec2", me.Region);
+            using var connection = role.ConnectTo(isParameter ? "ssm" : "ec2", me.Region);
             IConfigSource source = isParameter
                 ? new ParameterSource(new SsmClient(connection), me.InstanceId)
                 : new TagSource(imds, new Ec2Client(connection), me.InstanceId);
@@ -132,15 +136,17 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         config.Dispose();
 
         // 9. Watch.
-        var narrowed = DeadMan.NarrowAsync(deadlines, text => narration.Note(Step.Watch, text), time, CancellationToken.None);
+        using var ends = new CancellationTokenSource();
+        var narrowed = DeadMan.NarrowAsync(deadlines, runner.Spoken, text => narration.Note(Step.Watch, text), time, ends.Token);
         var gauge = new Gauge(Runner.Work, runner.Cgroup, Facts.HighWater, text => narration.Note(Step.Watch, text), time);
         var lookout = new Lookout(
             new WorkerWatch(runner.Cgroup, Runner.Diagnostics, "/proc", time),
             new SpotWatch(imds, text => narration.Note(Step.Watch, text), time), gauge, time);
         using var stopping = stop.Register(() => _ = happenings.Writer.WriteAsync(new Happening.StopRequested("systemd")).AsTask());
         if (me.Settings.Check)
-            _ = TellGuaranteesAsync();
+            _ = TellGuaranteesAsync(narrowed);
         var ending = await Supervision.WatchAsync(runner, lookout, happenings, deadlines, narration, time, CancellationToken.None);
+        await ends.CancelAsync();
         await narrowed;
         gauge.Look();
         narration.Note(Step.Watch, $"at most: {gauge.HighWater.Format()}");
@@ -149,16 +155,18 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         // 10. End: Program says why and switches the machine off.
     }
 
-    private async Task<(ClosedDoor Door, EgressPolicy Policy)> CloseDoorAsync(Uri metadata, LaunchSettings settings, ChannelWriter<Happening> happenings, CancellationToken stop)
+    private async Task<(ClosedDoor Door, EgressPolicy Policy)> CloseDoorAsync(Task loading, Uri metadata, LaunchSettings settings, ChannelWriter<Happening> happenings, CancellationToken stop)
     {
         var policy = EgressPolicy.From(settings, File.ReadLines(EgressPolicy.ImageList));
-        return (await ClosedDoor.CloseAsync(metadata, policy, settings.Sudo, text => narration.Note(Step.Watch, text),
+        return (await ClosedDoor.CloseAsync(loading, metadata, policy, settings.Sudo, text => narration.Note(Step.Watch, text),
             serving => Supervision.Keep(serving, "the job's name server", happenings), time, stop), policy);
     }
 
     /// <summary>For people: what is wrong is told, and nothing waits for it.</summary>
-    private async Task TellGuaranteesAsync()
+    /// <param name="narrowed">The last of what is looked at.</param>
+    private async Task TellGuaranteesAsync(Task narrowed)
     {
+        await narrowed;
         foreach (var guarantee in await new Check(time).AllAsync(CancellationToken.None))
             narration.Note(Step.Watch, $"check {guarantee}");
         try

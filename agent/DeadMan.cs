@@ -10,19 +10,28 @@ internal static class DeadMan
 {
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
 
+    /// <summary>For a runner that says nothing.</summary>
+    private static readonly TimeSpan LongestWait = TimeSpan.FromSeconds(2);
+
     /// <summary>Time for the machine's end itself, and for what passed before the limits were known.</summary>
     private static readonly TimeSpan Slack = TimeSpan.FromMinutes(5);
 
-    /// <summary>Sets the timer; a failure is told of, since the image's own timer holds.</summary>
+    /// <summary>Sets the timer, once the runner has started, which would otherwise wait for systemd-run's and systemd's processor
+    /// time. Until then, and if that fails, which is told of, the image's own timer holds.</summary>
+    /// <param name="started">The runner has.</param>
     /// <param name="note">Tells something worth knowing.</param>
-    public static async Task NarrowAsync(Deadlines deadlines, Action<string> note, TimeProvider time, CancellationToken cancel)
+    /// <param name="ends">The machine ends before: no timer is needed.</param>
+    public static async Task NarrowAsync(Deadlines deadlines, Task started, Action<string> note, TimeProvider time, CancellationToken ends)
     {
+        await Task.WhenAny(started, Task.Delay(LongestWait, time, ends));
+        if (ends.IsCancellationRequested)
+            return;
         var seconds = (deadlines.Longest + Slack).TotalSeconds.ToString("F0", CultureInfo.InvariantCulture);
         try
         {
             // Without a command the timer is made for the unit that is there already.
             await Command.RunAsync("/usr/bin/systemd-run",
-                ["--quiet", "--unit=mayfly-deadman.service", $"--on-active={seconds}s", "--timer-property=AccuracySec=1s"], input: null, Limit, time, cancel);
+                ["--quiet", "--unit=mayfly-deadman.service", $"--on-active={seconds}s", "--timer-property=AccuracySec=1s"], input: null, Limit, time, CancellationToken.None);
         }
         catch (CommandException e)
         {

@@ -52,21 +52,30 @@ internal sealed class ClosedDoor : IDisposable
         static string PlaceOf(IPAddress address) => $"{(address.AddressFamily == AddressFamily.InterNetwork ? "ip" : "ip6")} daddr {address}";
     }
 
-    /// <summary>Loads the rules and then tries the door without the mark: as root and outside the sandbox, so that
-    /// whoever has less is refused as well.</summary>
+    /// <summary>Loads the rules: they need nothing that the metadata service has to be asked for.</summary>
+    /// <exception cref="CommandException">They did not load.</exception>
+    public static Task LoadAsync(Uri metadata, TimeProvider time, CancellationToken cancel) => LoadAsync(RulesFor(metadata), time, cancel);
+
+    /// <summary>Puts the egress policy beside the rules that were loaded, and then tries the door without the mark: as root and
+    /// outside the sandbox, so that whoever has less is refused as well.</summary>
+    /// <param name="loading">By <see cref="LoadAsync(Uri, TimeProvider, CancellationToken)"/>.</param>
     /// <param name="keep">Given what serves the policy, and only ends by failing.</param>
     /// <exception cref="CommandException">The rules did not load.</exception>
     /// <exception cref="InvalidOperationException">The metadata service let a socket without the mark in, or nothing refused it.</exception>
     /// <exception cref="IOException">The egress policy cannot be put to work.</exception>
     public static async Task<ClosedDoor> CloseAsync(
-        Uri metadata, EgressPolicy policy, bool sudo, Action<string> tell, Action<Task> keep, TimeProvider time, CancellationToken cancel)
+        Task loading, Uri metadata, EgressPolicy policy, bool sudo, Action<string> tell, Action<Task> keep, TimeProvider time, CancellationToken cancel)
     {
-        await Command.RunAsync("/usr/sbin/nft", ["-f", "-"], $"{RulesFor(metadata)}\n{EgressRules.For(policy, sudo, DhcpLease.Servers(DhcpLease.Folder))}", Limit, time, cancel);
+        await loading;
+        if (EgressRules.For(policy, sudo, DhcpLease.Servers(DhcpLease.Folder)) is { Length: > 0 } rules)
+            await LoadAsync(rules, time, cancel);
         await TryAsync(metadata, time, cancel);
         return new ClosedDoor(Egress.Start(policy, tell, keep, time));
     }
 
     public void Dispose() => _egress?.Dispose();
+
+    private static async Task LoadAsync(string rules, TimeProvider time, CancellationToken cancel) => await Command.RunAsync("/usr/sbin/nft", ["-f", "-"], rules, Limit, time, cancel);
 
     /// <summary>Only a refusal shows that the rules are at work. An answer that does not come may be late, and is waited for anew;
     /// any other error, such as a network that is gone, hides whether the door is closed.</summary>

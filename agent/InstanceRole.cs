@@ -27,6 +27,10 @@ internal sealed class InstanceRole(Imds imds, TimeProvider time)
     private static readonly TimeSpan CallLimit = TimeSpan.FromSeconds(10);
 
     private RoleKeys? _keys;
+    private Task<RoleKeys>? _ahead;
+
+    /// <summary>Begins to read the keys before they are asked for. Whether that fails is told when they are.</summary>
+    public void ReadAhead(CancellationToken cancel) => _ahead = ReadAsync(cancel);
 
     /// <summary>A connection to a service, signed with this role's keys, that neither the closed door nor an egress policy
     /// keeps from its way.</summary>
@@ -39,6 +43,8 @@ internal sealed class InstanceRole(Imds imds, TimeProvider time)
     /// <exception cref="HttpRequestException">The metadata service cannot be reached.</exception>
     public async ValueTask<AwsKeys> KeysAsync(CancellationToken cancel)
     {
+        if (Interlocked.Exchange(ref _ahead, null) is { } ahead)
+            _keys = await ahead;
         if (_keys is not { } keys || keys.Expiration - time.GetUtcNow() < RenewBefore)
             _keys = keys = await ReadAsync(cancel);
         return keys.Keys;

@@ -25,6 +25,7 @@ internal sealed class Runner : IAsyncDisposable
     private readonly Process _process;
     private readonly RunnerCgroup _cgroup;
     private readonly Task _reading;
+    private readonly TaskCompletionSource _spoken = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <summary>For the console.</summary>
     public string Description { get; private init; } = "";
@@ -33,7 +34,7 @@ internal sealed class Runner : IAsyncDisposable
     {
         _process = process;
         _cgroup = cgroup;
-        _reading = ReadAsync(process, happenings);
+        _reading = ReadAsync(process, _spoken, happenings);
         Supervision.Keep(_reading, "the runner's end cannot be waited for", happenings);
     }
 
@@ -50,6 +51,9 @@ internal sealed class Runner : IAsyncDisposable
             Description = $"as user {RunnerUser.Name}, {(sudo ? "who may use sudo, " : "")}in a sandbox with {sandbox.Cgroup.Limits}",
         };
     }
+
+    /// <summary>Ends with the listener's first line: its program has been loaded.</summary>
+    public Task Spoken => _spoken.Task;
 
     /// <summary>Folder of the cgroup that the runner and all it starts live in.</summary>
     public string Cgroup => _cgroup.Folder;
@@ -97,12 +101,16 @@ internal sealed class Runner : IAsyncDisposable
         }
     }
 
-    private static async Task ReadAsync(Process process, ChannelWriter<Happening> happenings)
+    private static async Task ReadAsync(Process process, TaskCompletionSource spoken, ChannelWriter<Happening> happenings)
     {
         // Standard error is read so that a full pipe cannot block the runner; what that says is in its own log.
         var error = "";
         var reading = Task.WhenAll(
-            ReadAsync(process.StandardOutput, line => RunnerOutput.Parse(line) is { } happening ? happenings.WriteAsync(happening) : ValueTask.CompletedTask),
+            ReadAsync(process.StandardOutput, line =>
+            {
+                spoken.TrySetResult();
+                return RunnerOutput.Parse(line) is { } happening ? happenings.WriteAsync(happening) : ValueTask.CompletedTask;
+            }),
             ReadAsync(process.StandardError, line =>
             {
                 error = line;
