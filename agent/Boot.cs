@@ -115,6 +115,8 @@ internal sealed class Boot(Narration narration, TimeProvider time)
             return await JitConfig.TakeAsync(source, narration, time, stop);
         });
 
+        http.Dispose(); // and with it goes what its connections have received
+
         // 7. Close the door.
         using var door = await ProveAsync(Step.CloseDoor, async () =>
         {
@@ -138,10 +140,11 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         // 9. Watch.
         using var ends = new CancellationTokenSource();
         var narrowed = DeadMan.NarrowAsync(deadlines, runner.Spoken, text => narration.Note(Step.Watch, text), time, ends.Token);
+        using var asking = Imds.Connect(metadata);
         var gauge = new Gauge(Runner.Work, runner.Cgroup, Facts.HighWater, text => narration.Note(Step.Watch, text), time);
         var lookout = new Lookout(
             new WorkerWatch(runner.Cgroup, Runner.Diagnostics, "/proc", time),
-            new SpotWatch(imds, text => narration.Note(Step.Watch, text), time), gauge, time);
+            new SpotWatch(new Imds(asking, time), Imds.ProbeOf(metadata), text => narration.Note(Step.Watch, text), time), gauge, time);
         using var stopping = stop.Register(() => _ = happenings.Writer.WriteAsync(new Happening.StopRequested("systemd")).AsTask());
         if (me.Settings.Check)
             _ = TellGuaranteesAsync(narrowed);

@@ -6,7 +6,7 @@ namespace Mayfly.Agent;
 /// <summary>
 /// What the initrd proved, for the service: a file in a folder of <c>/run</c> that only root can enter. Without it no
 /// job runs, since steps 1 to 4 are then not known to have happened. Read and written without a serializer, whose first use takes
-/// as long as all that the service does before its first question.
+/// a good part of the service's time before its first question.
 /// </summary>
 /// <param name="Scratch">For people, as <paramref name="Swap"/>.</param>
 /// <param name="Storage">What the launch's tags are fitted to.</param>

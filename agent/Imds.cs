@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net;
+using System.Net.Sockets;
 using System.Text;
 using Mayfly.Aws;
 
@@ -16,6 +17,9 @@ internal sealed class Imds(HttpClient http, TimeProvider time)
     private const string LifetimeHeader = "X-aws-ec2-metadata-token-ttl-seconds";
     private static readonly TimeSpan TokenLifetime = TimeSpan.FromSeconds(21600); // the longest allowed
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(100);
+
+    /// <summary>Of a probe's read or write.</summary>
+    private static readonly TimeSpan ProbeLimit = TimeSpan.FromSeconds(2);
 
     /// <summary>Tries of one read that the service throttles or fails to answer. Pauses of 0.1, 0.2, 0.4 and 0.8 s: it
     /// allows 1,024 packets a second, so a burst is over in the first of them, and a service that is really down costs
@@ -71,6 +75,17 @@ internal sealed class Imds(HttpClient http, TimeProvider time)
     /// <exception cref="HttpRequestException">Refused, or unreachable or out of order at every try; names the path.</exception>
     public async Task<string?> GetAsync(string path, CancellationToken cancel) =>
         await GetBytesAsync(path, cancel) is { } bytes ? Encoding.UTF8.GetString(bytes) : null;
+
+    /// <summary>As <see cref="GetAsync"/>, for what is asked every few seconds and is hardly ever there. Blocks for as long as the
+    /// probe does before it begins to wait.</summary>
+    public async Task<string?> GetRareAsync(string path, NotFoundProbe probe, CancellationToken cancel) =>
+        probe.IsNotFound(path, TokenHeader, await TokenAsync(cancel)) ? null : await GetAsync(path, cancel);
+
+    /// <summary>A probe of the service at this address, which the closed door lets through. There is none of a name, which would
+    /// have to be asked for first.</summary>
+    public static NotFoundProbe ProbeOf(Uri address) => new(address.Authority, () => IPAddress.TryParse(address.DnsSafeHost, out var ip)
+        ? MarkedSocket.Connect(new IPEndPoint(ip, address.Port), ProbeLimit)
+        : throw new SocketException((int)SocketError.HostNotFound));
 
     /// <summary>Keys of the instance's tags; none where the launch template does not put tags into metadata.</summary>
     public async Task<IReadOnlyCollection<string>> TagKeysAsync(CancellationToken cancel) =>

@@ -3,7 +3,9 @@ using System.Threading.Channels;
 namespace Mayfly.Agent;
 
 /// <summary>
-/// Looks at what nobody tells of by itself, in one round every few seconds: each wake-up costs the job's machine time.
+/// Looks at what nobody tells of by itself, in one round every few seconds. Each wake-up costs the job's machine time, so the
+/// round has a thread of its own, which sleeps in the kernel and asks by blocking calls: a pool's thread would wake others, and
+/// the timers and the pool's own watch beside them.
 /// </summary>
 internal sealed class Lookout(WorkerWatch worker, SpotWatch spot, Gauge gauge, TimeProvider time)
 {
@@ -16,33 +18,40 @@ internal sealed class Lookout(WorkerWatch worker, SpotWatch spot, Gauge gauge, T
     /// <summary>The kernel's own averages are over a minute.</summary>
     private static readonly TimeSpan GaugeRound = TimeSpan.FromSeconds(30);
 
-    private volatile Phase _phase = new Phase.Starting();
-    private TaskCompletionSource _entered = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly object _lock = new(); // a Lock has no Pulse
+    private Phase _phase = new Phase.Starting();
+    private bool _isDue;
 
-    /// <summary>A phase begins: the next look is taken at once.</summary>
+    /// <summary>A phase begins: the next look is taken at once. In the first one, the runner's start, there is nothing to look for,
+    /// and a look would take processor time from that.</summary>
     public void Enter(Phase phase)
     {
-        _phase = phase;
-        Interlocked.Exchange(ref _entered, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).TrySetResult();
+        lock (_lock)
+        {
+            if (phase == _phase)
+                return;
+            _phase = phase;
+            Wake();
+        }
     }
 
     /// <summary>Goes round until cancelled.</summary>
-    public async Task KeepAsync(ChannelWriter<Happening> happenings, CancellationToken cancel)
+    public Task KeepAsync(ChannelWriter<Happening> happenings, CancellationToken cancel) =>
+        Task.Factory.StartNew(() => Keep(happenings, cancel), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+
+    private void Keep(ChannelWriter<Happening> happenings, CancellationToken cancel)
     {
+        using var cancelled = cancel.Register(Wake);
         var asked = default(long?);
         var gauged = default(long?);
-        while (!cancel.IsCancellationRequested)
+        for (var pause = Round; Await(pause) is var phase && !cancel.IsCancellationRequested;)
         {
-            var entered = _entered.Task;
-            var phase = _phase;
-            if (worker.Look(phase) is { } happening)
-                await happenings.WriteAsync(happening, cancel);
+            Tell(worker.Look(phase));
             // A phase that has just begun is no reason to ask sooner.
             if (asked is not { } last || time.GetElapsedTime(last) >= Round - ShortRound || spot.DueIn == TimeSpan.Zero)
             {
                 asked = time.GetTimestamp();
-                if (await spot.LookAsync(cancel) is { } notice)
-                    await happenings.WriteAsync(notice, cancel);
+                Tell(spot.LookAsync(cancel).GetAwaiter().GetResult());
             }
 
             if (gauged is not { } then || time.GetElapsedTime(then) >= GaugeRound - ShortRound)
@@ -51,12 +60,36 @@ internal sealed class Lookout(WorkerWatch worker, SpotWatch spot, Gauge gauge, T
                 gauge.Look();
             }
 
-            var pause = phase is Phase.Accepted or Phase.WorkerStarted ? ShortRound : Round;
+            pause = phase is Phase.Accepted or Phase.WorkerStarted ? ShortRound : Round;
             if (spot.DueIn is { } due && due < pause)
                 pause = due;
-            using var slept = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-            await Task.WhenAny(Task.Delay(pause, time, slept.Token), entered);
-            await slept.CancelAsync();
+        }
+
+        void Tell(Happening? happening)
+        {
+            if (happening is not null)
+                happenings.WriteAsync(happening, cancel).AsTask().GetAwaiter().GetResult();
+        }
+    }
+
+    /// <summary>Sleeps for so long, or until the next phase begins.</summary>
+    private Phase Await(TimeSpan pause)
+    {
+        lock (_lock)
+        {
+            if (!_isDue)
+                Monitor.Wait(_lock, pause);
+            _isDue = false;
+            return _phase;
+        }
+    }
+
+    private void Wake()
+    {
+        lock (_lock)
+        {
+            _isDue = true;
+            Monitor.PulseAll(_lock);
         }
     }
 }

@@ -22,6 +22,28 @@ internal static class MarkedSocket
     public static async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken cancel) =>
         new NetworkStream(await ConnectAsync(context.DnsEndPoint, cancel), ownsSocket: true);
 
+    /// <summary>A connection for whoever blocks: nothing of it ever waits for the pool.</summary>
+    /// <param name="limit">Of each read and write, in the socket itself. A connection is tried for three seconds.</param>
+    /// <exception cref="SocketException">There is none.</exception>
+    public static Stream Connect(IPEndPoint to, TimeSpan limit)
+    {
+        const int tcpLevel = 6, connectRetries = 7; // IPPROTO_TCP, TCP_SYNCNT
+        var socket = new Socket(to.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        try
+        {
+            (socket.ReceiveTimeout, socket.SendTimeout) = ((int)limit.TotalMilliseconds, (int)limit.TotalMilliseconds);
+            socket.SetRawSocketOption(tcpLevel, connectRetries, BitConverter.GetBytes(1)); // after one second, and two more to answer
+            Set(socket);
+            socket.Connect(to);
+            return new NetworkStream(socket, ownsSocket: true);
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
     /// <summary>Tries a host's addresses one after the other, each with a socket of its own.</summary>
     private static async Task<Socket> ConnectAsync(DnsEndPoint to, CancellationToken cancel)
     {

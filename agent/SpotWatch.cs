@@ -10,8 +10,9 @@ namespace Mayfly.Agent;
 /// told of once.
 /// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
 /// </summary>
+/// <param name="probe">For all questions whose answer is 404 until something happens.</param>
 /// <param name="note">Tells something worth knowing.</param>
-internal sealed class SpotWatch(Imds imds, Action<string> note, TimeProvider time)
+internal sealed class SpotWatch(Imds imds, NotFoundProbe probe, Action<string> note, TimeProvider time)
 {
     /// <summary>What a job's end is given of the notice: the runner's time to stop (<see cref="Deadlines.Stop"/>) and five
     /// seconds for the console.</summary>
@@ -68,7 +69,7 @@ internal sealed class SpotWatch(Imds imds, Action<string> note, TimeProvider tim
     private async Task<Happening?> AskAsync(CancellationToken cancel)
     {
         // 404 until there is one.
-        if (await imds.GetAsync("latest/meta-data/spot/instance-action", cancel) is { } text)
+        if (await imds.GetRareAsync("latest/meta-data/spot/instance-action", probe, cancel) is { } text)
         {
             var action = JsonMembers.Strings(Encoding.UTF8.GetBytes(text));
             // A notice is a notice, whatever its time: it came just now.
@@ -79,7 +80,7 @@ internal sealed class SpotWatch(Imds imds, Action<string> note, TimeProvider tim
             return new Happening.SpotNoticed(notice);
         }
 
-        if (!_rebalanceTold && _looks++ % LooksARebalance == 0 && await imds.GetAsync("latest/meta-data/events/recommendations/rebalance", cancel) is not null)
+        if (!_rebalanceTold && _looks++ % LooksARebalance == 0 && await imds.GetRareAsync("latest/meta-data/events/recommendations/rebalance", probe, cancel) is not null)
         {
             _rebalanceTold = true;
             note("EC2 recommends to rebalance: this spot instance may be taken back soon");

@@ -1,3 +1,4 @@
+using System.Net.Sockets;
 using Mayfly.Aws;
 using Mayfly.Contract;
 using Mayfly.Lab;
@@ -53,7 +54,7 @@ public sealed class ImdsTests : IAsyncLifetime
         {
             BaseAddress = await _lab.OpenImdsAsync(_lab.Fleet.Instances.Single(i => i.Id != _instance.Id).Id),
         };
-        var spot = new SpotWatch(new Imds(http, _time), _ => { }, _time);
+        var spot = new SpotWatch(new Imds(http, _time), ProbeOf(http.BaseAddress), _ => { }, _time);
 
         for (var look = 0; look < 720; look++)
             Assert.Null(await spot.LookAsync(Cancel));
@@ -61,6 +62,24 @@ public sealed class ImdsTests : IAsyncLifetime
         Assert.Equal(
             [("instance-action", 720), ("instance-life-cycle", 1), ("rebalance", 120), ("token", 1)],
             _asked.CountBy(path => path.Split('/')[^1]).Select(asked => (asked.Key, asked.Value)).OrderBy(asked => asked.Key, StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_notice_that_comes_after_quiet_looks_is_heard_of()
+    {
+        _ = _lab.Fleet.RunInstances(new QueryInput(new Dictionary<string, string>
+        {
+            ["MinCount"] = "1", ["MaxCount"] = "1", ["LaunchTemplate.LaunchTemplateName"] = "mayfly", ["InstanceMarketOptions.MarketType"] = "spot",
+        }));
+        var instance = _lab.Fleet.Instances.Single(i => i.Id != _instance.Id);
+        using var http = new HttpClient(WipedConnections.MakeHandler(Timeout.InfiniteTimeSpan, useProxy: false)) { BaseAddress = await _lab.OpenImdsAsync(instance.Id) };
+        var spot = new SpotWatch(new Imds(http, _time), ProbeOf(http.BaseAddress), _ => { }, _time);
+        for (var look = 0; look < 3; look++)
+            Assert.Null(await spot.LookAsync(Cancel));
+
+        instance.SpotAction = """{"action":"terminate","time":"2026-11-21T12:00:00Z"}""";
+
+        Assert.Equal(new Happening.SpotNoticed("terminate at 2026-11-21T12:00:00Z"), await spot.LookAsync(Cancel));
     }
 
     [Theory]
@@ -174,4 +193,7 @@ public sealed class ImdsTests : IAsyncLifetime
             }
         };
     }
+
+    /// <summary>As the agent's, without the mark, which only root may set.</summary>
+    private static NotFoundProbe ProbeOf(Uri address) => new(address.Authority, () => new TcpClient(address.Host, address.Port).GetStream());
 }
