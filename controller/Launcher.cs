@@ -130,7 +130,8 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
         {
             fleet = await ec2.CreateInstantFleetAsync(new FleetRequest(
                 launch.Order.LaunchTemplate, string.Create(CultureInfo.InvariantCulture, $"mayfly-{launch.Id.Key}-{spent}"), launch.Order.InstanceTypes,
-                launch.Order.Spot != SpotMode.OnDemand,
+                // The first request of those that may fall back; once EC2 has answered it for good, it is on demand.
+                launch.Order.Spot == SpotMode.Spot || (launch.Order.Spot != SpotMode.OnDemand && spent == 0),
                 new Dictionary<string, string>(launch.Order.Tags)
                 {
                     [Tags.Launch] = LaunchTag(launch.Id),

@@ -230,6 +230,31 @@ public sealed class LaunchTests
         Assert.Equal(end == "cancelled" ? "cancelled" : null, job.Conclusion);
     }
 
+    [Theory]
+    [InlineData("auto")]
+    [InlineData("rerun")]
+    public async Task Without_spot_capacity_a_job_that_may_have_either_is_launched_on_demand(string mode)
+    {
+        await using var world = await World.StartAsync();
+        world.Lab.Fleet.Market.SpotVCpus = 0;
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", [$"mayfly/spot={mode}"], []);
+        await world.LineAsync("attempt 1 failed", "MaxSpotInstanceCountExceeded");
+        await world.AssertLaunchedOnceAsync(job);
+        Assert.False(world.Living[0].Spot);
+    }
+
+    [Fact]
+    public async Task An_order_that_is_not_carried_out_yet_is_refused_and_not_launched_otherwise()
+    {
+        await using var world = await World.StartAsync(controller: false);
+        var policy = Path.Combine(world.Folder, "policy.yaml");
+        await File.WriteAllTextAsync(policy, "default: {allow: {cpu: 8}}\n", TestContext.Current.CancellationToken);
+        await world.StartControllerAsync(new Dictionary<string, string> { ["Mayfly__Policy"] = policy });
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", ["mayfly/cpu=4"], []);
+        await world.LineAsync("no machine for job", $"{job.Id}", "not handed on to EC2 yet");
+        world.AssertNothingLeft();
+    }
+
     [Fact]
     public async Task What_AWS_says_of_a_failed_launch_stays_in_the_log()
     {
