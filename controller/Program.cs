@@ -92,7 +92,7 @@ internal static class Program
     /// <param name="time">All that it waits for and measures goes by this clock.</param>
     internal static async Task<WebApplication> BuildAsync(WebApplicationBuilder builder, Settings settings, AppSecrets secrets, Store store, TimeProvider time)
     {
-        ITextFormatter formatter = settings.LogAsJson ? new JsonFormatter(renderMessage: true) : new MessageTemplateTextFormatter("[{Timestamp:HH:mm:ss} {Level:u3}] {Message:lj}{NewLine}{Exception}", System.Globalization.CultureInfo.InvariantCulture);
+        ITextFormatter formatter = settings.LogAsJson ? new JsonFormatter(renderMessage: true) : new MessageTemplateTextFormatter("[{Timestamp:HH:mm:ss} {Level:u3}] {Message:l}{NewLine}{Exception}", System.Globalization.CultureInfo.InvariantCulture);
         builder.Logging.ClearProviders();
         builder.Logging.AddSerilog(new LoggerConfiguration()
             .MinimumLevel.Override("Microsoft", LogEventLevel.Warning)
