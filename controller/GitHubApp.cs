@@ -129,6 +129,19 @@ internal sealed class GitHubApp(HttpClient http, Settings settings, RSA key, Tim
         CallAsync(repo.Installation, HttpMethod.Post, string.Create(CultureInfo.InvariantCulture, $"repos/{repo.FullName}/actions/runs/{run}/cancel"),
             null, GitHubJson.Default.JitRequest, GitHubJson.Default.JobAnswer, cancel);
 
+    /// <summary>Reads what an installation may.</summary>
+    public Task<TAnswer?> GetAsync<TAnswer>(long installation, string path, JsonTypeInfo<TAnswer> type, CancellationToken cancel)
+        where TAnswer : class => CallAsync(installation, HttpMethod.Get, path, null, GitHubJson.Default.JitRequest, type, cancel);
+
+    /// <summary>Asks for what needs no words.</summary>
+    public Task PostAsync(long installation, string path, CancellationToken cancel) =>
+        CallAsync(installation, HttpMethod.Post, path, null, GitHubJson.Default.JitRequest, GitHubJson.Default.JobAnswer, cancel);
+
+    /// <summary>A call as the App itself.</summary>
+    /// <param name="read">Is given the answer's headers.</param>
+    public Task<TAnswer?> AsAppAsync<TAnswer>(HttpMethod method, string path, JsonTypeInfo<TAnswer> type, Action<HttpResponseHeaders>? read, CancellationToken cancel)
+        where TAnswer : class => SendAsync(method, path, SignAppToken(), null, type, pace: null, cancel, read);
+
     /// <summary>The App's own token, for calls about installations. The packages that make such tokens and restore here are
     /// years old; it is three parts in base64 and one signature.</summary>
     public string SignAppToken()
@@ -206,7 +219,7 @@ internal sealed class GitHubApp(HttpClient http, Settings settings, RSA key, Tim
         _renewing.Release();
     }
 
-    private async Task<TAnswer?> SendAsync<TAnswer>(HttpMethod method, string path, string token, byte[]? content, JsonTypeInfo<TAnswer> answerType, GitHubPace? pace, CancellationToken cancel)
+    private async Task<TAnswer?> SendAsync<TAnswer>(HttpMethod method, string path, string token, byte[]? content, JsonTypeInfo<TAnswer> answerType, GitHubPace? pace, CancellationToken cancel, Action<HttpResponseHeaders>? read = null)
         where TAnswer : class
     {
         using var request = new HttpRequestMessage(method, path);
@@ -227,6 +240,7 @@ internal sealed class GitHubApp(HttpClient http, Settings settings, RSA key, Tim
         pace?.Learn(response, isLimit);
         if (!response.IsSuccessStatusCode)
             throw new GitHubException($"{method} {path}", response.StatusCode, message, isLimit);
+        read?.Invoke(response.Headers);
         return body.Length == 0 ? null : JsonSerializer.Deserialize(body, answerType);
     }
 

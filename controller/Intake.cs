@@ -50,6 +50,23 @@ internal sealed partial class Intake(Store store, PolicySource policy, InboxWake
         return count;
     }
 
+    /// <summary>Takes jobs that were found to be queued as if a delivery had told of them.</summary>
+    public async Task FoundAsync(IReadOnlyCollection<WorkflowJob> jobs)
+    {
+        foreach (var say in await store.TransactAsync(async sql =>
+        {
+            var said = new List<Action>();
+            foreach (var job in jobs)
+                said.Add(await ActAsync(sql, "none", job));
+            return said;
+        }))
+        {
+            say();
+        }
+
+        queue.Set();
+    }
+
     /// <returns>What to say of it, once it is stored.</returns>
     private async ValueTask<Action> ActAsync(ISql sql, string delivery, byte[] body)
     {
@@ -63,11 +80,16 @@ internal sealed partial class Intake(Store store, PolicySource policy, InboxWake
             return () => LogUnusable(delivery, e.Message);
         }
 
+        return await ActAsync(sql, delivery, job);
+    }
+
+    private async ValueTask<Action> ActAsync(ISql sql, string delivery, WorkflowJob job)
+    {
         switch (Decide.For(job, policy.Current))
         {
             case Decision.Launch launch:
                 var (found, isNew) = await Launches.QueueAsync(sql, job, launch.Order);
-                return isNew ? () => LogQueued(delivery, job.Repository, job.Id, job.Name) : () => LogKnown(job.Repository, job.Id, found.State);
+                return isNew ? () => LogQueued(delivery, job.Repository, job.Id, job.Name) : () => LogKnown(job.Repository, job.Id, found.State.ToString());
             case Decision.Record:
                 await Launches.RecordAsync(sql, job);
                 return () => LogRecorded(job.Repository, job.Id, job.Action, job.RunnerName ?? "no runner", job.Conclusion ?? "");
@@ -90,7 +112,7 @@ internal sealed partial class Intake(Store store, PolicySource policy, InboxWake
     private partial void LogRecorded(string repository, long job, JobAction action, string runner, string conclusion);
 
     [LoggerMessage(Level = LogLevel.Information, Message = "job {Job} of {Repository} is {State} already")]
-    private partial void LogKnown(string repository, long job, LaunchState state);
+    private partial void LogKnown(string repository, long job, string state); // an enumeration's value would stand in quotes
 
     [LoggerMessage(Level = LogLevel.Debug, Message = "job {Job} of {Repository}: {Reason}")]
     private partial void LogIgnored(string repository, long job, string reason);

@@ -28,12 +28,30 @@ internal enum LaunchState
     Dropped,
 }
 
+/// <summary>Whether a job that EC2 interrupted is run again.</summary>
+internal enum Rerun
+{
+    /// <summary>The order asks for it and GitHub has not agreed yet: a run that still goes on cannot be run again.</summary>
+    Wanted,
+
+    /// <summary>GitHub has begun it.</summary>
+    Asked,
+
+    /// <summary>GitHub would not, or it was not needed.</summary>
+    GivenUp,
+}
+
 /// <summary>Names a launch in the store.</summary>
 /// <param name="Key">The job's id and run attempt; a replacement's machine is counted behind (<c>43-1-2</c>).</param>
 internal readonly record struct LaunchId(string Repository, string Key)
 {
     /// <summary>The instance's tag, and what is said of it in the log.</summary>
     public override string ToString() => $"{Repository}:{Key}";
+
+    /// <summary>As it stands in an instance's tag; null if that is not ours.</summary>
+    public static LaunchId? Parse(string tag) => tag.LastIndexOf(':') is > 0 and var colon && tag.Contains('/', StringComparison.Ordinal)
+        ? new LaunchId(tag[..colon], tag[(colon + 1)..])
+        : null;
 }
 
 /// <summary>What is known of one machine for one job.</summary>
@@ -94,6 +112,9 @@ internal sealed record LaunchRecord
 
     /// <summary>What the machine did and when: <see cref="Contract.ConsoleEvent"/>s as JSON.</summary>
     public required string? Timeline { get; init; }
+
+    /// <summary>Null if EC2 did not interrupt it, or its order does not ask for that.</summary>
+    public Rerun? Rerun { get; init; }
 
     /// <summary>The name of the runner that is registered for this launch.</summary>
     public string Runner => $"{RunnerPrefix}{Id.Key}";

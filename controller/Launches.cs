@@ -31,13 +31,16 @@ internal sealed class Launches(IDatabase database, string controller)
     private const string Select =
         """
         SELECT repository, key, state, changed_at, installation, job_id, run_id, attempt, machine, name, labels, wanted, queued_at,
-               tries, spent, instance_id, runner_name, took_job, conclusion, reason, ending, timeline FROM launch
+               tries, spent, instance_id, runner_name, took_job, conclusion, reason, ending, timeline, rerun FROM launch
         """;
 
-    /// <summary>Puts a job in the queue, unless a machine was decided on before.</summary>
+    /// <summary>Puts a job in the queue, unless a machine was decided on before. One that is run again since EC2 interrupted it
+    /// is given what EC2 does not take back.</summary>
     /// <returns>The job's newest launch, and whether it is new.</returns>
     public static async ValueTask<(LaunchRecord Launch, bool IsNew)> QueueAsync(ISql sql, WorkflowJob job, Order order)
     {
+        if (order.Spot == SpotMode.Rerun && await WasInterruptedAsync(sql, job))
+            order = order.OnDemand();
         var isNew = await InsertAsync(sql, job, order, LaunchState.Waiting, null);
         var launch = (await NewestAsync(sql, job))!;
         if (isNew || launch is not { State: LaunchState.Dropped, RunnerName: null, Conclusion: null })
@@ -55,6 +58,16 @@ internal sealed class Launches(IDatabase database, string controller)
         FROM launch WHERE repository = ?1 AND key = ?2 ON CONFLICT DO NOTHING
         """,
         last.Id.Repository, last.Id.Key, KeyOf(last.JobId, last.Attempt, last.Machine + 1), nameof(LaunchState.Waiting), sql.Now.ToText()) == 1);
+
+    /// <summary>Gives a job no more machines, for its user to be told.</summary>
+    /// <returns>False if somebody decided before.</returns>
+    public Task<bool> RefuseAnotherAsync(LaunchRecord last, string reason) => database.TransactAsync(async sql => await sql.ExecuteAsync(
+        """
+        INSERT INTO launch (repository, key, state, changed_at, installation, job_id, run_id, attempt, machine, name, labels, wanted, vcpus, queued_at, head_sha, reason, tell)
+        SELECT repository, ?3, ?4, ?5, installation, job_id, run_id, attempt, machine + 1, name, labels, wanted, vcpus, queued_at, head_sha, ?6, ?6
+        FROM launch WHERE repository = ?1 AND key = ?2 ON CONFLICT DO NOTHING
+        """,
+        last.Id.Repository, last.Id.Key, KeyOf(last.JobId, last.Attempt, last.Machine + 1), nameof(LaunchState.Refused), sql.Now.ToText(), reason) == 1);
 
     /// <summary>Keeps a job that is given no machine, for its user to be told.</summary>
     public static async ValueTask RefuseAsync(ISql sql, WorkflowJob job, string reason)
@@ -145,20 +158,75 @@ internal sealed class Launches(IDatabase database, string controller)
     public Task AgainAfterAsync(LaunchId id, TimeSpan pause) => database.TransactAsync(async sql => await sql.ExecuteAsync(
         "UPDATE launch SET owner = NULL, not_before = ?3 WHERE repository = ?1 AND key = ?2 AND owner = ?4", id.Repository, id.Key, (sql.Now + pause).ToText(), controller));
 
-    public Task EndedAsync(LaunchId id, string ending, string timeline) => database.TransactAsync(async sql =>
+    /// <param name="rerun">Null if its job is not to be run again.</param>
+    public Task EndedAsync(LaunchId id, string ending, string timeline, Rerun? rerun = null) => database.TransactAsync(async sql =>
     {
         await SetAsync(sql, id, LaunchState.Ended, "ending", ending);
-        return await sql.ExecuteAsync("UPDATE launch SET timeline = ?3 WHERE repository = ?1 AND key = ?2", id.Repository, id.Key, timeline);
+        return await sql.ExecuteAsync("UPDATE launch SET timeline = ?3, rerun = ?4 WHERE repository = ?1 AND key = ?2", id.Repository, id.Key, timeline, rerun?.ToString());
+    });
+
+    /// <summary>How far running an interrupted job again has come. Stands with the job's own launches too, where another's machine
+    /// ran it: the next attempt is known by them.</summary>
+    /// <returns>False if the next attempt is here already, by whomever.</returns>
+    public Task<bool> RerunAsync(LaunchRecord interrupted, long job, Rerun rerun) => database.TransactAsync(async sql =>
+    {
+        await sql.ExecuteAsync("UPDATE launch SET rerun = ?3 WHERE repository = ?1 AND key = ?2", interrupted.Id.Repository, interrupted.Id.Key, rerun.ToString());
+        await sql.ExecuteAsync("UPDATE launch SET rerun = ?4 WHERE repository = ?1 AND job_id = ?2 AND key <> ?3", interrupted.Id.Repository, job, interrupted.Id.Key,
+            (rerun == Rerun.Wanted ? Rerun.Asked : rerun).ToString());
+        return (await sql.QueryAsync(
+            "SELECT 1 FROM launch AS next JOIN launch AS ran ON next.repository = ran.repository AND next.run_id = ran.run_id AND next.name = ran.name AND next.attempt = ran.attempt + 1 WHERE ran.repository = ?1 AND ran.job_id = ?2 LIMIT 1",
+            row => row.Integer(0), interrupted.Id.Repository, job)).Count == 0;
+    });
+
+    /// <summary>What GitHub said of a job that was asked for.</summary>
+    public Task RecordAsync(WorkflowJob job) => database.TransactAsync(async sql =>
+    {
+        await RecordAsync(sql, job);
+        return 0;
     });
 
     /// <summary>Launches whose machine runs, as far as is known.</summary>
     public Task<List<LaunchRecord>> AliveAsync() => database.TransactAsync(sql => sql.QueryAsync($"{Select} WHERE state = 'Launched'", Read));
+
+    /// <summary>Launches that reconciliation has something to do with: those that have not ended, jobs that were not seen to end though
+    /// their machine has, and jobs to be run again.</summary>
+    /// <param name="since">What ended earlier is past help.</param>
+    /// <param name="named">These too, whatever has become of them.</param>
+    public Task<List<LaunchRecord>> UnsettledAsync(TimeSpan since, IEnumerable<LaunchId> named) => database.TransactAsync(async sql =>
+    {
+        var from = (sql.Now - since).ToText();
+        var launches = await sql.QueryAsync($"{Select} WHERE state NOT IN ('Ended', 'Refused', 'Dropped')", Read);
+        var ended = await sql.QueryAsync(
+            $"""
+            {Select} WHERE state = 'Ended' AND conclusion IS NULL AND changed_at >= ?1 AND NOT EXISTS (
+              SELECT 1 FROM launch AS newer
+              WHERE newer.repository = launch.repository AND newer.job_id = launch.job_id AND newer.attempt = launch.attempt AND newer.machine > launch.machine)
+            """, Read, from);
+        ended.AddRange(await sql.QueryAsync($"{Select} WHERE rerun = 'Wanted'", Read));
+        var known = launches.Select(l => l.Id).ToHashSet();
+        launches.AddRange(ended.Where(l => known.Add(l.Id)));
+        foreach (var id in named)
+        {
+            if (known.Add(id) && await FindAsync(sql, id) is { } launch)
+                launches.Add(launch);
+        }
+
+        return launches;
+    });
+
+    /// <summary>Every repository that a job came from.</summary>
+    public Task<List<Repo>> RepositoriesAsync() => database.TransactAsync(sql => sql.QueryAsync(
+        "SELECT repository, max(installation) FROM launch WHERE installation <> 0 GROUP BY repository ORDER BY repository", row => new Repo(row.Integer(1), row.Text(0))));
 
     public Task<LaunchRecord?> FindAsync(LaunchId id) => database.TransactAsync(sql => FindAsync(sql, id));
 
     /// <summary>How many launches stand in each state that is not an end.</summary>
     public static ValueTask<List<(LaunchState State, long Count)>> CountAsync(ISql sql) => sql.QueryAsync(
         "SELECT state, count(*) FROM launch WHERE state NOT IN ('Ended', 'Refused', 'Dropped') GROUP BY state", row => (Enum.Parse<LaunchState>(row.Text(0)), row.Integer(1)));
+
+    private static async ValueTask<bool> WasInterruptedAsync(ISql sql, WorkflowJob job) => (await sql.QueryAsync(
+        "SELECT 1 FROM launch WHERE repository = ?1 AND run_id = ?2 AND attempt = ?3 AND name = ?4 AND rerun IS NOT NULL LIMIT 1",
+        row => row.Integer(0), job.Repository, job.RunId, job.Attempt - 1, job.Name)).Count > 0;
 
     private static async ValueTask<LaunchRecord?> FindAsync(ISql sql, LaunchId id) =>
         await sql.QueryAsync($"{Select} WHERE repository = ?1 AND key = ?2", Read, id.Repository, id.Key) is [var found] ? found : null;
@@ -255,5 +323,6 @@ internal sealed class Launches(IDatabase database, string controller)
         Reason = row.TextOrNull(19),
         Ending = row.TextOrNull(20),
         Timeline = row.TextOrNull(21),
+        Rerun = row.TextOrNull(22) is { } rerun ? Enum.Parse<Rerun>(rerun) : null,
     };
 }

@@ -28,6 +28,9 @@ internal sealed record Order(
 {
     /// <summary>For a job that is given no machine.</summary>
     public static readonly Order Nothing = new("", "", null, null, "", null, [], null, [], [], SpotMode.OnDemand, null, new Dictionary<string, string>(), 0);
+
+    /// <summary>The same, of what EC2 does not take back.</summary>
+    public Order OnDemand() => this with { Spot = SpotMode.OnDemand };
 }
 
 /// <summary>How an order is kept.</summary>

@@ -2,6 +2,7 @@ using Amazon.Runtime;
 using Amazon.SecurityToken;
 using Amazon.SecurityToken.Model;
 using Mayfly.Aws;
+using Mayfly.Controller.Reconciliation;
 using Mayfly.Controller.Seen;
 using Serilog;
 using Serilog.Events;
@@ -112,8 +113,12 @@ internal static class Program
         var inbox = new InboxWake(time);
 
         builder.Services.AddSingleton(time).AddSingleton(settings).AddSingleton(store).AddSingleton(store.Launches).AddSingleton(inbox).AddSingleton<QueueWake>().AddSingleton<Heart>().AddSingleton<PolicySource>().AddSingleton<Health>().AddSingleton(_ => new Observers(Version)).AddSingleton(ec2).AddSingleton(paces).AddSingleton(github).AddSingleton(launcher);
+        builder.Services.AddSingleton(ssm).AddSingleton<Intake>();
+        builder.Services.AddSingleton<GitHubView>().AddSingleton<Repositories>().AddSingleton<Look>().AddSingleton<Doer>().AddSingleton<Redelivery>().AddSingleton<QueueListing>().AddSingleton<ImageWatch>();
         // The first to start is the last to stop.
-        builder.Services.AddHostedService(services => services.GetRequiredService<Heart>()).AddHostedService(services => services.GetRequiredService<PolicySource>()).AddHostedService<Intake>().AddHostedService<Scheduler>().AddHostedService<RefusalTeller>().AddHostedService<Watcher>().AddHostedService<Counting>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<Heart>()).AddHostedService(services => services.GetRequiredService<PolicySource>())
+            .AddHostedService(services => services.GetRequiredService<Intake>()).AddHostedService<Scheduler>().AddHostedService<RefusalTeller>()
+            .AddHostedService<Reconciler>().AddHostedService<LostEvents>().AddHostedService(services => services.GetRequiredService<ImageWatch>()).AddHostedService<Counting>();
         var app = builder.Build();
         app.MapPost("/webhook", new Webhook(store.Deliveries, inbox, settings, secrets.Webhook, app.Services.GetRequiredService<ILogger<Webhook>>()).HandleAsync);
         var (health, page) = (app.Services.GetRequiredService<Health>(), app.Services.GetRequiredService<Observers>().Page);

@@ -5,7 +5,7 @@ using Mayfly.Controller.Seen;
 namespace Mayfly.Controller;
 
 /// <summary>Claims launches from the queue, each job in its turn, and has them launched, several at once.</summary>
-internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySource policy, Heart heart, QueueWake queue, Health health, AwsPaces aws, GitHubApp github, TimeProvider time, ILogger<Scheduler> log) : BackgroundService
+internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySource policy, Heart heart, ImageWatch image, QueueWake queue, Health health, AwsPaces aws, GitHubApp github, TimeProvider time, ILogger<Scheduler> log) : BackgroundService
 {
     /// <summary>Launches under way at once. What paces them are the services' limits, of about two a second; one takes a few seconds.</summary>
     private const int AtOnce = 32;
@@ -92,6 +92,8 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySo
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(finish, heart.Member);
         try
         {
+            if (launch.InstanceId is null && image.Age is RunnerAge.TooOld { Reason: var reason })
+                throw new LaunchRefusedException(reason);
             var instance = await launcher.LaunchAsync(launch, limit.Token, heart.Member);
             await store.Launches.LaunchedAsync(launch.Id, instance);
             Count("launched");

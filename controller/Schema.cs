@@ -48,6 +48,16 @@ internal static class Schema
         ALTER TABLE launch ADD COLUMN tell TEXT;
         CREATE INDEX launch_tell ON launch (changed_at) WHERE tell IS NOT NULL;
         """,
+
+        // Reconciliation: jobs that are run again on demand, deliveries that GitHub was asked to send again, and where a look ended.
+        """
+        ALTER TABLE launch ADD COLUMN rerun TEXT;
+        CREATE INDEX launch_rerun ON launch (changed_at) WHERE rerun = 'Wanted';
+        CREATE INDEX launch_unsettled ON launch (changed_at) WHERE state = 'Ended' AND conclusion IS NULL;
+        CREATE INDEX launch_run ON launch (repository, run_id);
+        CREATE TABLE redelivery (guid TEXT PRIMARY KEY, delivery INTEGER NOT NULL, found_at TEXT NOT NULL, not_before TEXT NOT NULL, times INTEGER NOT NULL);
+        CREATE TABLE looked (what TEXT PRIMARY KEY, until TEXT NOT NULL);
+        """,
     ];
 
     /// <summary>Takes the steps that were not taken yet.</summary>

@@ -46,7 +46,9 @@ internal sealed record Settings(SettingSource Source)
 
     public TimeSpan JobTimeout { get; init; } = Source.Seconds("JobTimeout", 21_600, 1, 432_000, "that a job may run");
 
-    public TimeSpan LookEvery { get; init; } = Source.Seconds("LookEvery", 30, 1, 3600, "between two looks for machines that have ended");
+    public TimeSpan LookEvery { get; init; } = Source.Seconds("LookEvery", 30, 1, 3600, "between two looks at all machines, parameters and runners");
+
+    public TimeSpan FindEvery { get; init; } = Source.Seconds("FindEvery", 120, 1, 86_400, "between two looks for deliveries that failed and queued jobs that nobody told of");
 
     /// <summary>Calls a second; likewise the other paces.</summary>
     public double CreateFleetPace { get; init; } = Source.PerMinute("Pace:CreateFleet", 120, "`CreateFleet`: launches; EC2's bucket for new instances gives 2 a second back");

@@ -16,6 +16,7 @@ internal sealed class Store : IAsyncDisposable
         Deliveries = new Deliveries(database);
         Launches = new Launches(database, controller);
         Membership = new Membership(database, controller, lease);
+        Redeliveries = new Redeliveries(database);
     }
 
     public Deliveries Deliveries { get; }
@@ -23,6 +24,8 @@ internal sealed class Store : IAsyncDisposable
     public Launches Launches { get; }
 
     public Membership Membership { get; }
+
+    public Redeliveries Redeliveries { get; }
 
     /// <summary>Opens the store, made or brought up to date where it is not.</summary>
     /// <param name="setting">A file for SQLite, or PostgreSQL's connection string (<see cref="Settings.Database"/>).</param>

@@ -52,7 +52,8 @@ internal sealed record WorkflowJob(
             job.RunAttempt ?? 1,
             job.Name ?? "",
             job.Labels ?? throw Missing("workflow_job.labels"),
-            job.RunnerName, job.Conclusion) { HeadSha = job.HeadSha ?? "" };
+            job.RunnerName is { Length: > 0 } runner ? runner : null, // an empty one has been seen where there is none
+            job.Conclusion) { HeadSha = job.HeadSha ?? "" };
     }
 
     private static InvalidDataException Missing(string field) => new($"workflow_job event: {field} is missing");

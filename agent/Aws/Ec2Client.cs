@@ -93,6 +93,32 @@ public sealed class Ec2Client(AwsConnection connection)
         return found;
     }
 
+    /// <summary>The AMI that a launch template's default version launches; null if it names none.</summary>
+    public async Task<string?> FindTemplateImageAsync(string template, CancellationToken cancel)
+    {
+        var root = await CallAsync("DescribeLaunchTemplateVersions", new Form
+        {
+            ["LaunchTemplateName"] = template,
+            ["LaunchTemplateVersion.1"] = "$Default",
+            ["ResolveAlias"] = "true", // an image by SSM parameter is answered by its id
+        }, cancel);
+        return Items(root, "launchTemplateVersionSet").Select(version => Text(version, "launchTemplateData", "imageId")).FirstOrDefault();
+    }
+
+    /// <summary>An AMI's tags; null if there is no such image, or it is not ours to see.</summary>
+    public async Task<IReadOnlyDictionary<string, string>?> FindImageTagsAsync(string image, CancellationToken cancel)
+    {
+        try
+        {
+            var root = await CallAsync("DescribeImages", new Form { ["ImageId.1"] = image }, cancel);
+            return Items(root, "imagesSet").Select(Tags).FirstOrDefault();
+        }
+        catch (AwsException e) when (e.Code is "InvalidAMIID.NotFound" or "InvalidAMIID.Unavailable")
+        {
+            return null;
+        }
+    }
+
     /// <summary>Ends an instance; one that has already ended is no error.</summary>
     public Task TerminateAsync(string instanceId, CancellationToken cancel) =>
         SendAsync("TerminateInstances", new Form { ["InstanceId.1"] = instanceId }, cancel);
@@ -135,7 +161,9 @@ public sealed class Ec2Client(AwsConnection connection)
         Text(instance, "instanceState", "name") ?? "",
         Text(instance, "stateReason", "message") ?? Text(instance, "reason") ?? "",
         DateTimeOffset.Parse(Text(instance, "launchTime") ?? "", CultureInfo.InvariantCulture),
-        Items(instance, "tagSet").ToDictionary(t => Text(t, "key") ?? "", t => Text(t, "value") ?? ""));
+        Tags(instance));
+
+    private static Dictionary<string, string> Tags(XElement resource) => Items(resource, "tagSet").ToDictionary(t => Text(t, "key") ?? "", t => Text(t, "value") ?? "");
 
     private async Task<XElement> CallAsync(string action, Form form, CancellationToken cancel) =>
         Parse(await SendAsync(action, form, cancel)) ?? throw new InvalidDataException($"{action}: the answer is not XML");

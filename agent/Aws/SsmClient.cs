@@ -5,6 +5,9 @@ using Mayfly.Contract;
 
 namespace Mayfly.Aws;
 
+/// <summary>A parameter as DescribeParameters tells of it: never its value.</summary>
+public sealed record ParameterDescription(string Name, DateTimeOffset Modified);
+
 /// <summary>The calls to SSM Parameter Store that Mayfly makes, in its JSON 1.1 protocol.
 /// https://docs.aws.amazon.com/systems-manager/latest/APIReference/</summary>
 public sealed class SsmClient(AwsConnection connection)
@@ -60,6 +63,53 @@ public sealed class SsmClient(AwsConnection connection)
     /// <exception cref="AwsException">As <see cref="GetDecryptedAsync"/>.</exception>
     public Task DeleteAsync(string name, CancellationToken cancel) =>
         CallAsync("DeleteParameter", input => input.WriteString("Name", name), cancel);
+
+    /// <summary>Deletes parameters, at most ten; those that are gone are no error.</summary>
+    public Task DeleteManyAsync(IReadOnlyList<string> names, CancellationToken cancel) => CallAsync("DeleteParameters", input =>
+    {
+        input.WriteStartArray("Names");
+        foreach (var name in names)
+            input.WriteStringValue(name);
+        input.WriteEndArray();
+    }, cancel);
+
+    /// <summary>Parameters right below a path.</summary>
+    /// <param name="path">Without its last slash.</param>
+    /// <param name="mostPages">Of 50 parameters; more are not asked for.</param>
+    public async Task<IReadOnlyList<ParameterDescription>> DescribeBelowAsync(string path, int mostPages, CancellationToken cancel)
+    {
+        var found = new List<ParameterDescription>();
+        string? page = null;
+        for (var pages = 0; pages < mostPages; pages++)
+        {
+            using var answer = JsonDocument.Parse(await CallAsync("DescribeParameters", input =>
+            {
+                input.WriteNumber("MaxResults", 50);
+                if (page is not null)
+                    input.WriteString("NextToken", page);
+                input.WriteStartArray("ParameterFilters");
+                input.WriteStartObject();
+                input.WriteString("Key", "Path");
+                input.WriteString("Option", "OneLevel");
+                input.WriteStartArray("Values");
+                input.WriteStringValue(path);
+                input.WriteEndArray();
+                input.WriteEndObject();
+                input.WriteEndArray();
+            }, cancel));
+            foreach (var parameter in answer.RootElement.GetProperty("Parameters").EnumerateArray())
+            {
+                found.Add(new ParameterDescription(parameter.GetProperty("Name").GetString()!,
+                    DateTimeOffset.UnixEpoch.AddSeconds(parameter.GetProperty("LastModifiedDate").GetDouble())));
+            }
+
+            page = answer.RootElement.TryGetProperty("NextToken", out var next) ? next.GetString() : null;
+            if (string.IsNullOrEmpty(page))
+                break;
+        }
+
+        return found;
+    }
 
     /// <summary>Whether a parameter is there, asked without reading it: by its tags.</summary>
     public async Task<bool> ExistsAsync(string name, CancellationToken cancel)

@@ -1,4 +1,5 @@
 using Mayfly.Contract;
+using Mayfly.Controller.Reconciliation;
 
 namespace Mayfly.Controller.Tests;
 

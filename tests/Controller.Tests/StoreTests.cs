@@ -265,6 +265,84 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         Assert.Contains("version 1000", (await Assert.ThrowsAsync<StoreException>(() => OpenAsync(kind))).Message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task A_job_is_given_another_machine_once_and_refused_once(string kind)
+    {
+        var store = await OpenAsync(kind);
+        await QueueAsync(store, 1);
+        var first = Assert.Single(await ClaimAsync(store));
+        await store.Launches.LaunchedAsync(first.Id, "i-1");
+        await store.Launches.EndedAsync(first.Id, "idle: no job came", "[]");
+        Assert.Equal(first.Id, Assert.Single(await UnsettledAsync(store)).Id);
+        Assert.True(await store.Launches.ReplaceAsync(first));
+        Assert.False(await store.Launches.ReplaceAsync(first));
+        var second = Assert.Single(await ClaimAsync(store));
+        Assert.Equal((2, "1-1-2"), (second.Machine, second.Id.Key));
+        Assert.Equal(first.Labels, second.Labels);
+        Assert.Equal(second.Id, Assert.Single(await UnsettledAsync(store)).Id); // the newest of a job tells
+        Assert.True(await store.Launches.RefuseAnotherAsync(second, "enough"));
+        Assert.False(await store.Launches.RefuseAnotherAsync(second, "enough"));
+        var refused = (await store.Launches.FindAsync(second.Id with { Key = "1-1-3" }))!;
+        Assert.Equal((LaunchState.Refused, "enough"), (refused.State, refused.Reason));
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task What_is_settled_or_long_ago_is_not_looked_at_but_by_its_name(string kind)
+    {
+        var store = await OpenAsync(kind);
+        var (done, lost) = (await QueueAsync(store, 1), await QueueAsync(store, 2));
+        await ClaimAsync(store);
+        foreach (var id in (LaunchId[])[done, lost])
+            await store.Launches.EndedAsync(id, "job-succeeded: done", "[]");
+        await RecordAsync(store, Job(1, JobAction.Completed) with { RunnerName = "mayfly-1-1", Conclusion = "success" });
+        Assert.Equal(lost, Assert.Single(await UnsettledAsync(store)).Id);
+        Assert.Empty(await store.Launches.UnsettledAsync(TimeSpan.FromSeconds(-5), []));
+        Assert.Equal(done, Assert.Single(await store.Launches.UnsettledAsync(TimeSpan.FromSeconds(-5), [done, done, new LaunchId("octo-org/octo-repo", "none")])).Id);
+        Assert.Equal(new Repo(87_654_321, "octo-org/octo-repo"), Assert.Single(await store.Launches.RepositoriesAsync()));
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task An_interrupted_jobs_next_attempt_is_on_demand_also_where_another_jobs_machine_ran_it(string kind)
+    {
+        var store = await OpenAsync(kind);
+        var order = Some.Order(4) with { Spot = SpotMode.Rerun };
+        var (first, second) = (Job(1) with { Name = "first" }, Job(2) with { Name = "second" });
+        foreach (var job in (WorkflowJob[])[first, second])
+            await store.TransactAsync(sql => Launches.QueueAsync(sql, job, order));
+        await ClaimAsync(store);
+        await RecordAsync(store, second with { Action = JobAction.InProgress, RunnerName = "mayfly-1-1" });
+        await store.Launches.EndedAsync(new LaunchId(first.Repository, "1-1"), "spot-interrupted: gone", "[]", Rerun.Wanted);
+        var machine = Assert.Single(await UnsettledAsync(store), l => l.Rerun == Rerun.Wanted);
+        Assert.True(await store.Launches.RerunAsync(machine, 2, Rerun.Wanted));
+        Assert.Equal(Rerun.Asked, (await store.Launches.FindAsync(new LaunchId(first.Repository, "2-1")))!.Rerun);
+
+        var (again, _) = await store.TransactAsync(sql => Launches.QueueAsync(sql, second with { Id = 3, Attempt = 2 }, order));
+        Assert.Equal(SpotMode.OnDemand, again.Order.Spot);
+        Assert.True((await store.TransactAsync(sql => Launches.QueueAsync(sql, second with { Id = 4, Attempt = 2, Name = "depends on it" }, order))).Launch.Order.Spot == SpotMode.Rerun);
+        Assert.False(await store.Launches.RerunAsync(machine, 2, Rerun.Wanted)); // the next attempt is here
+        await store.Launches.RerunAsync(machine, 2, Rerun.Asked);
+        Assert.DoesNotContain(await UnsettledAsync(store), l => l.Rerun == Rerun.Wanted);
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task A_failed_delivery_is_handed_out_three_times_with_pauses_and_never_once_it_is_here(string kind)
+    {
+        var store = await OpenAsync(kind);
+        var (failed, here) = ($"{Guid.NewGuid()}", Some.Delivery());
+        await store.Deliveries.AcceptAsync(here);
+        Assert.Null(await store.Redeliveries.ReadUntilAsync());
+        var until = new DateTimeOffset(2026, 11, 21, 12, 0, 0, TimeSpan.Zero);
+        await store.Redeliveries.NoteAsync([(failed, (1L << 53) + 1), (here.Id, 7)], until);
+        Assert.Equal(until, await store.Redeliveries.ReadUntilAsync());
+        Assert.Equal([(1L << 53) + 1], await store.Redeliveries.TakeAsync(10));
+        await store.Redeliveries.NoteAsync([(failed, (1L << 53) + 2)], until);
+        Assert.Empty(await store.Redeliveries.TakeAsync(10));
+    }
+
     [Fact]
     public async Task A_database_of_the_first_version_is_migrated_and_its_launches_under_way_go_on()
     {
@@ -301,6 +379,8 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
     private static WorkflowJob Job(long id, JobAction action = JobAction.Queued) => Some.Job(action, "mayfly", "'; DROP TABLE launch; -- ü") with { Id = id };
 
     private static async Task<LaunchId> QueueAsync(Store store, long job) => (await store.TransactAsync(sql => Launches.QueueAsync(sql, Job(job), Some.Order(4)))).Launch.Id;
+
+    private static Task<List<LaunchRecord>> UnsettledAsync(Store store) => store.Launches.UnsettledAsync(TimeSpan.FromDays(1), []);
 
     private static Task<List<LaunchRecord>> ClaimAsync(Store store) => store.Launches.ClaimAsync(10, (waiting, _, _) => waiting.FirstOrDefault());
 

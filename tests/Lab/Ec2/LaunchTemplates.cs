@@ -74,6 +74,7 @@ internal sealed partial class LaunchTemplates(Images images, TimeProvider time)
     public IEnumerable<XElement> DescribeVersions(QueryInput input)
     {
         var template = Find(input.Get("LaunchTemplateId"), input.Get("LaunchTemplateName"), input.List("LaunchTemplateVersion") is [var version] ? version : null);
+        _ = input.Boolean("ResolveAlias", false); // the lab's templates name their image by its id
         Ready(input);
         var spec = template.Spec;
         var data = E("launchTemplateData",

@@ -44,6 +44,9 @@ internal sealed class GitHubServer : IDisposable
     /// <summary>Called before each call; throws the fault that a test wants. Null by default.</summary>
     public Action<string, string>? Disturb { get; set; }
 
+    /// <summary>The runner's own releases, the newest first.</summary>
+    public IReadOnlyList<(string Version, DateTimeOffset At)> RunnerReleases { get; set; } = [];
+
     /// <summary>Bytes added to the next JIT configurations, for those that fit no parameter.</summary>
     public int JitPadding { get; set; }
 

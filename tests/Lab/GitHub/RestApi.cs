@@ -39,6 +39,7 @@ internal sealed class RestApi
             Route.Of("GET /app/hook/deliveries/{id}", null, call => Ok(deliveries.Show(call))),
             Route.Of("POST /app/hook/deliveries/{id}/attempts", null, deliveries.AttemptAsync),
             Route.Of("GET /installation/repositories", "metadata:read", call => Ok(RepositoriesOf(call))),
+            Route.Of("GET /repos/actions/runner/releases", "metadata:read", call => Ok(call.Page(server.RunnerReleases, Release))),
             .. RunnerRoutes("repos/{owner}/{repo}", "administration", runners),
             .. RunnerRoutes("orgs/{owner}", "organization_self_hosted_runners", runners),
             Route.Of("GET /repos/{owner}/{repo}/actions/runs", "actions:read", call => Ok(runs.List(call))),
@@ -104,6 +105,12 @@ internal sealed class RestApi
         page["repository_selection"] = "selected";
         return page;
     }
+
+    private static JsonObject Release((string Version, DateTimeOffset At) release) => new()
+    {
+        ["tag_name"] = $"v{release.Version}", ["name"] = $"v{release.Version}", ["draft"] = false, ["prerelease"] = false,
+        ["created_at"] = AppJson.Stamp(release.At), ["published_at"] = AppJson.Stamp(release.At),
+    };
 
     private static Task<(int Status, JsonNode? Body)> Ok(JsonNode body) => Task.FromResult((200, (JsonNode?)body));
 

@@ -1,0 +1,94 @@
+using Mayfly.Aws;
+using Mayfly.Contract;
+
+namespace Mayfly.Controller.Reconciliation;
+
+/// <summary>Looks at EC2, SSM and GitHub, and then at the store. What cannot be looked at but EC2 is left out.</summary>
+internal sealed partial class Look(Store store, Ec2Client ec2, SsmClient ssm, GitHubView github, Repositories repositories, Settings settings, TimeProvider time, ILogger<Look> log)
+{
+    /// <summary>Of 50 parameters. More are there only if they have piled up: what is deleted makes place for the others.</summary>
+    private const int ParameterPages = 40;
+
+    /// <summary>Of 100 runners, in one look, if one repository does not have more. Repositories have their turn one after the other: at
+    /// a look each half minute that is 600 calls an hour, of the 5,000 that an installation has at least.</summary>
+    private const int RunnerPages = 5;
+
+    /// <summary>A repository cannot hold the others up. GitHub allows 10,000 runners in one.</summary>
+    private const int MostPagesOfOne = 20;
+
+    private int _turn;
+
+    /// <summary>Repositories that had launches at the last look: new ones among them.</summary>
+    private IReadOnlyList<Repo> _lately = [];
+
+    public async Task<Sight> TakeAsync(CancellationToken cancel)
+    {
+        var at = time.GetUtcNow();
+        var machines = await ec2.DescribeTaggedAsync(Tags.Launch, cancel);
+        var parameters = settings.ConfigInTags ? [] : await OrNoneAsync("parameters", ssm.DescribeBelowAsync(ConfigParameter.Path.TrimEnd('/'), ParameterPages, cancel), cancel) ?? [];
+        await repositories.ReadAsync(cancel);
+        var runners = await RunnersAsync(cancel);
+        var named = machines.Where(m => m.State != "terminated").Select(Plan.IdOf).OfType<LaunchId>()
+            .Concat(runners.SelectMany(r => r.Value.Select(runner => new LaunchId(r.Key, runner.Name[LaunchRecord.RunnerPrefix.Length..]))));
+        var launches = await store.Launches.UnsettledAsync(Plan.Past, named);
+        _lately = [.. launches.Select(l => l.Repo).Where(r => r.Installation != 0 && settings.Lists(r.FullName)).DistinctBy(r => r.FullName)];
+        return new Sight
+        {
+            At = at,
+            Machines = machines,
+            Parameters = parameters,
+            Runners = runners,
+            Launches = launches,
+            Repositories = _lately.Concat(repositories.All).DistinctBy(r => r.FullName).ToDictionary(r => r.FullName),
+            IdleTimeout = settings.IdleTimeout,
+            JobTimeout = settings.JobTimeout,
+        };
+    }
+
+    /// <summary>The runners of ours in the repositories whose turn it is.</summary>
+    private async Task<Dictionary<string, IReadOnlyList<RunnerSeen>>> RunnersAsync(CancellationToken cancel)
+    {
+        var found = new Dictionary<string, IReadOnlyList<RunnerSeen>>();
+        var used = repositories.Used.Concat(_lately).DistinctBy(r => r.FullName).ToList();
+        for (var (pages, count) = (0, 0); pages < RunnerPages && count < used.Count; count++)
+        {
+            var repo = used[_turn++ % used.Count];
+            var runners = new List<RunnerSeen>();
+            for (var page = 1; page <= MostPagesOfOne; page++, pages++)
+            {
+                if (await OrNoneAsync($"runners of {repo.FullName}", github.RunnersAsync(repo, page, cancel), cancel) is not { } some)
+                {
+                    pages++; // it cost a call
+                    break;
+                }
+
+                runners.AddRange(some.Where(r => r.Name.StartsWith(LaunchRecord.RunnerPrefix, StringComparison.Ordinal)));
+                found[repo.FullName] = runners;
+                if (some.Count < GitHubView.PageSize)
+                {
+                    pages++;
+                    break;
+                }
+            }
+        }
+
+        return found;
+    }
+
+    private async Task<T?> OrNoneAsync<T>(string what, Task<T> looking, CancellationToken cancel)
+        where T : class
+    {
+        try
+        {
+            return await looking;
+        }
+        catch (Exception e) when (!cancel.IsCancellationRequested)
+        {
+            LogNotSeen(what, e.Message);
+            return null;
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "could not look at {What}: {Reason}")]
+    private partial void LogNotSeen(string what, string reason);
+}
