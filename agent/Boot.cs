@@ -94,7 +94,12 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         // Steps 5 to 7 wait for answers; what waits for none is done meanwhile (docs/decisions/0019). Nobody enters step 8's sandbox
         // before their proofs; step 7's rules let the agent's own sockets through; step 6's signatures need OpenSSL, which is slow to load.
         var preparing = PreparedSandbox.MakeAsync();
-        var loading = Task.Run(() => ClosedDoor.LoadAsync(metadata, time, stop), CancellationToken.None);
+        var loading = Task.Run(async () =>
+        {
+            // Not before the agent has left its unit's own cgroup: a program started there would keep that from handing controllers on.
+            await Task.WhenAny(preparing);
+            await ClosedDoor.LoadAsync(metadata, time, stop);
+        }, CancellationToken.None);
         _ = Task.Run(() => SHA256.HashData([]), CancellationToken.None);
         var (me, deadlines) = await learning;
 
