@@ -11,7 +11,7 @@ Task("Baseline")
         Run("baseline", program, arguments, showLine: line => line.StartsWith("baseline: "));
     }));
 
-void PublishBench() => Once("bench", Sources("tests/Bench", "tests/Lab", "agent/Contract", "agent/Aws", "controller/deploy"), Artifact("bench-program", "mayfly-bench.dll"), () => Publish("bench", "tests/Bench/Bench.csproj", Artifact("bench-program")));
+void PublishBench() => Once("bench", Sources("tests/Bench", "tests/Burst", "tests/Lab", "agent/Contract", "agent/Aws", "controller"), Artifact("bench-program", "mayfly-bench.dll"), () => Publish("bench", "tests/Bench/Bench.csproj", Artifact("bench-program")));
 
 Task("BootOrder")
     .Description("Boot the image once and write packer/boot-order: which files lie first on the disk")

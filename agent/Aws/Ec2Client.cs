@@ -75,6 +75,10 @@ public sealed class Ec2Client(AwsConnection connection)
             ]);
     }
 
+    /// <summary>Of a page of DescribeInstances: at about 2 KB an instance, its answer and what is read from it stay small beside the
+    /// program, however many instances there are.</summary>
+    private const string PageSize = "250";
+
     /// <summary>Instances that bear a tag, whatever its value. Lags behind a launch by seconds.</summary>
     public async Task<IReadOnlyList<InstanceDescription>> DescribeTaggedAsync(string tagKey, CancellationToken cancel)
     {
@@ -82,12 +86,10 @@ public sealed class Ec2Client(AwsConnection connection)
         string? page = null;
         do
         {
-            var form = new Form { ["Filter.1.Name"] = "tag-key", ["Filter.1.Value.1"] = tagKey, ["MaxResults"] = "1000" };
+            var form = new Form { ["Filter.1.Name"] = "tag-key", ["Filter.1.Value.1"] = tagKey, ["MaxResults"] = PageSize };
             if (page is not null)
                 form["NextToken"] = page;
-            var root = await CallAsync("DescribeInstances", form, cancel);
-            found.AddRange(Items(root, "reservationSet").SelectMany(r => Items(r, "instancesSet")).Select(Describe));
-            page = Text(root, "nextToken");
+            page = ReadInstances(await SendAsync("DescribeInstances", form, cancel), found);
         }
         while (!string.IsNullOrEmpty(page));
         return found;
@@ -153,6 +155,42 @@ public sealed class Ec2Client(AwsConnection connection)
     {
         var root = await CallAsync("GetConsoleOutput", new Form { ["InstanceId"] = instanceId }, cancel);
         return Encoding.UTF8.GetString(Convert.FromBase64String(Text(root, "output") ?? ""));
+    }
+
+    /// <summary>Reads instance by instance: a page as one document would take twenty times its size.</summary>
+    /// <returns>The next page's token; null or empty on the last.</returns>
+    private static string? ReadInstances(byte[] answer, List<InstanceDescription> into)
+    {
+        string? page = null;
+        try
+        {
+            using var reader = XmlReader.Create(new MemoryStream(answer));
+            reader.MoveToContent();
+            for (var isInSet = false; !reader.EOF;)
+            {
+                if (reader.NodeType == XmlNodeType.Element && isInSet && reader.LocalName == "item")
+                {
+                    into.Add(Describe((XElement)XNode.ReadFrom(reader))); // which moves on behind it
+                    continue;
+                }
+
+                if (reader.NodeType == XmlNodeType.Element && reader.LocalName == "nextToken")
+                {
+                    page = reader.ReadElementContentAsString();
+                    continue;
+                }
+
+                if (reader.LocalName == "instancesSet")
+                    isInSet = reader.NodeType == XmlNodeType.Element && !reader.IsEmptyElement;
+                reader.Read();
+            }
+        }
+        catch (XmlException)
+        {
+            throw new InvalidDataException("DescribeInstances: the answer is not XML");
+        }
+
+        return page;
     }
 
     private static InstanceDescription Describe(XElement instance) => new(

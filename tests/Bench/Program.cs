@@ -15,6 +15,7 @@ using Mayfly.Lab.Machines;
     (Supervision.Names, Supervision.MeasureAsync),
     (Boot.Names, Boot.MeasureAsync),
     (ImageFigures.Names, ImageFigures.MeasureAsync),
+    (ControllerBurst.Names, ControllerBurst.MeasureAsync),
     (Webhook.Names, Webhook.MeasureAsync),
 ];
 

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net;
+using Mayfly.Lab;
 
 namespace Mayfly.Controller.Tests;
 

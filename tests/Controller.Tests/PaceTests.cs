@@ -1,3 +1,5 @@
+using Mayfly.Lab;
+
 namespace Mayfly.Controller.Tests;
 
 /// <summary>Buckets by a clock that is moved by hand: no wait is a real one.</summary>

@@ -47,6 +47,13 @@ internal sealed class Rates(TimeProvider time, Func<AwsFault> refusal)
             return _buckets.TryGetValue(operation, out var bucket) ? LeftIn(operation, bucket, time.GetTimestamp()) : null;
     }
 
+    /// <summary>How long a full bucket takes to give so many tokens.</summary>
+    public TimeSpan TimeFor(string operation, int tokens)
+    {
+        lock (_lock)
+            return _buckets.TryGetValue(operation, out var bucket) && tokens > bucket.Burst ? TimeSpan.FromSeconds((tokens - bucket.Burst) / bucket.PerSecond) : TimeSpan.Zero;
+    }
+
     /// <exception cref="AwsFault">The operation's bucket does not hold so many. It keeps what it has.</exception>
     public void Take(string operation, int tokens = 1)
     {
