@@ -23,7 +23,7 @@ internal sealed record AwsAccount(string Partition, string Id, string Region)
 /// it finds what it made before: the instance by its client token, the runner by its name, the parameter by the instance,
 /// and in the store whether the machine may have been given its configuration, for then a job may run on it.
 /// </summary>
-internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, AwsAccount account, Settings settings, Launches launches, TimeProvider time)
+internal sealed class Launcher(GitHubApp github, Fleet fleet, Ec2Client ec2, SsmClient ssm, AwsAccount account, Settings settings, Launches launches, TimeProvider time)
 {
     /// <summary>Undoing has its own end: it also happens while the controller is asked to stop.</summary>
     private static readonly TimeSpan UndoLimit = TimeSpan.FromSeconds(20);
@@ -55,7 +55,7 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
             throw new JobGoneException();
 
         var registering = RegisterAsync(launch, cancel);
-        var starting = StartAsync(launch, spent, cancel);
+        var starting = fleet.LaunchAsync(launch, spent, cancel);
         try
         {
             await Task.WhenAll(registering, starting);
@@ -77,7 +77,7 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
             {
                 EnvelopeException unusable => new LaunchRefusedException(unusable.Message, unusable),
                 GitHubException { IsFinal: true } refused => new LaunchRefusedException(refused.Message, refused),
-                AwsException aws when IsFinal(aws.Code) => new LaunchRefusedException(aws.Message, aws),
+                AwsException aws when LaunchTroubles.IsLasting(aws.Code) => new LaunchRefusedException(aws.Message, aws),
                 _ => e,
             };
         }
@@ -93,7 +93,6 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
     {
         { Role: not null } => $"account '{order.Account}': roles are not assumed yet",
         _ when order.Region != settings.Region => $"account '{order.Account}': only {settings.Region} is served yet, not {order.Region}",
-        { Image: not null } or { Requirements: not null } or { Zones.Count: > 0 } or { Subnets.Count: > 0 } or { VolumeGiB: not null } => "image, cpu, ram, family, zone, subnets and disk are not handed on to EC2 yet",
         _ => null,
     };
 
@@ -120,48 +119,6 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
             if (await github.FindRunnerAsync(launch.Repo, launch.Runner, cancel) is { } stale)
                 await github.DeleteRunnerAsync(launch.Repo, stale, cancel);
             return await github.RegisterAsync(launch.Repo, launch.Runner, launch.Labels, cancel);
-        }
-    }
-
-    private async Task<string> StartAsync(LaunchRecord launch, int spent, CancellationToken cancel)
-    {
-        FleetResponse fleet;
-        try
-        {
-            fleet = await ec2.CreateInstantFleetAsync(new FleetRequest(
-                launch.Order.LaunchTemplate, string.Create(CultureInfo.InvariantCulture, $"mayfly-{launch.Id.Key}-{spent}"), launch.Order.InstanceTypes,
-                // The first request of those that may fall back; once EC2 has answered it for good, it is on demand.
-                launch.Order.Spot == SpotMode.Spot || (launch.Order.Spot != SpotMode.OnDemand && spent == 0),
-                new Dictionary<string, string>(launch.Order.Tags)
-                {
-                    [Tags.Launch] = LaunchTag(launch.Id),
-                    [Tags.Config] = settings.ConfigInTags ? "tags" : "ssm",
-                }), cancel);
-        }
-        catch (AwsException e) when (e.Code is "IdempotentInstanceTerminated" or "IdempotentParameterMismatch")
-        {
-            // The token's machine has ended, or was asked for under other settings: the next try is another request.
-            await EndEarlierAsync(launch.Id, cancel);
-            await launches.UndoneAsync(launch.Id);
-            throw;
-        }
-
-        if (fleet.Instances is [var instance, ..])
-            return instance.InstanceId;
-        await launches.UndoneAsync(launch.Id); // the same token would be answered the same
-        var errors = string.Join("; ", fleet.Errors.Select(e => $"{e.InstanceType} {e.AvailabilityZone}: {e.Code}: {e.Message}"));
-        throw fleet.Errors.All(e => IsFinal(e.Code)) && fleet.Errors.Count > 0
-            ? new LaunchRefusedException($"EC2 launched nothing: {errors}")
-            : new AwsException("CreateFleet", fleet.Errors.FirstOrDefault(e => !IsFinal(e.Code))?.Code ?? "Unknown", $"nothing was launched: {errors}", HttpStatusCode.OK);
-    }
-
-    /// <summary>Ends what bears this launch's tag: machines without a configuration.</summary>
-    private async Task EndEarlierAsync(LaunchId launch, CancellationToken cancel)
-    {
-        foreach (var machine in await ec2.DescribeTaggedAsync(Tags.Launch, cancel))
-        {
-            if (machine.Tags.GetValueOrDefault(Tags.Launch) == LaunchTag(launch) && machine.State is "pending" or "running")
-                await ec2.TerminateAsync(machine.InstanceId, cancel);
         }
     }
 
@@ -241,14 +198,4 @@ internal sealed class Launcher(GitHubApp github, Ec2Client ec2, SsmClient ssm, A
         {
         }
     }
-
-    /// <summary>Codes that waiting does not mend: quotas, permissions, what the operator set wrongly.
-    /// Capacity and throttling pass. https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html</summary>
-    private static bool IsFinal(string code) => code is "VcpuLimitExceeded" or "InstanceLimitExceeded" or "VolumeLimitExceeded" or "MaxIOPSLimitExceeded"
-        or "UnauthorizedOperation" or "AuthFailure" or "AccessDeniedException" or "InvalidParameterValue" or "MissingParameter" or "UnknownParameter"
-        or "ParameterLimitExceeded" or "ValidationException" or "TagLimitExceeded"
-        || code.StartsWith("InvalidLaunchTemplate", StringComparison.Ordinal) || code.StartsWith("InvalidAMI", StringComparison.Ordinal);
-
-    /// <summary>A tag's value holds at most 256 characters.</summary>
-    private static string LaunchTag(LaunchId id) => $"{id}" is { Length: > 256 } text ? text[..256] : $"{id}";
 }

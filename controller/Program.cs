@@ -109,10 +109,11 @@ internal static class Program
         var ec2 = new Ec2Client(AwsConnection.To("ec2", settings.Region, keys.KeysAsync, CallLimit, time, pace: paces.Calls));
         var ssm = new SsmClient(AwsConnection.To("ssm", settings.Region, keys.KeysAsync, CallLimit, time, pace: paces.Calls));
         var github = new GitHubApp(new HttpClient { BaseAddress = settings.GitHubApi, Timeout = CallLimit }, settings, secrets.Key, time);
-        var launcher = new Launcher(github, ec2, ssm, await FindAccountAsync(settings), settings, store.Launches, time);
+        var account = await FindAccountAsync(settings);
         var inbox = new InboxWake(time);
 
-        builder.Services.AddSingleton(time).AddSingleton(settings).AddSingleton(store).AddSingleton(store.Launches).AddSingleton(inbox).AddSingleton<QueueWake>().AddSingleton<Heart>().AddSingleton<PolicySource>().AddSingleton<Health>().AddSingleton(_ => new Observers(Version)).AddSingleton(ec2).AddSingleton(paces).AddSingleton(github).AddSingleton(launcher);
+        builder.Services.AddSingleton(time).AddSingleton(settings).AddSingleton(store).AddSingleton(store.Launches).AddSingleton(inbox).AddSingleton<QueueWake>().AddSingleton<Heart>().AddSingleton<PolicySource>().AddSingleton<Health>().AddSingleton(_ => new Observers(Version))
+            .AddSingleton(ec2).AddSingleton(paces).AddSingleton(github).AddSingleton(account).AddSingleton<SpotBreaker>().AddSingleton<Fleet>().AddSingleton<Launcher>();
         builder.Services.AddSingleton(ssm).AddSingleton<Intake>();
         builder.Services.AddSingleton<GitHubView>().AddSingleton<Repositories>().AddSingleton<Look>().AddSingleton<Doer>().AddSingleton<Redelivery>().AddSingleton<QueueListing>().AddSingleton<ImageWatch>();
         // The first to start is the last to stop.

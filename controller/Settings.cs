@@ -50,6 +50,12 @@ internal sealed record Settings(SettingSource Source)
 
     public TimeSpan FindEvery { get; init; } = Source.Seconds("FindEvery", 120, 1, 86_400, "between two looks for deliveries that failed and queued jobs that nobody told of");
 
+    public int SpotFailures { get; init; } = (int)Source.Number("Spot:Failures", 5, 1, 1000, "spot instances of a family that were refused or interrupted before `spot=auto` and `spot=rerun` go on demand");
+
+    public TimeSpan SpotWindow { get; init; } = Source.Seconds("Spot:Window", 600, 1, 86_400, "within which they count");
+
+    public TimeSpan SpotPause { get; init; } = Source.Seconds("Spot:Pause", 900, 1, 86_400, "for which spot is not asked for then");
+
     /// <summary>Calls a second; likewise the other paces.</summary>
     public double CreateFleetPace { get; init; } = Source.PerMinute("Pace:CreateFleet", 120, "`CreateFleet`: launches; EC2's bucket for new instances gives 2 a second back");
 

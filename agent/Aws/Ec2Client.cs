@@ -6,23 +6,6 @@ using System.Xml.Linq;
 
 namespace Mayfly.Aws;
 
-/// <summary>What to launch: one instance from a launch template.</summary>
-/// <param name="Template">The launch template's name; its default version is taken.</param>
-/// <param name="ClientToken">1 to 64 ASCII characters. The same token and parameters never launch twice.</param>
-/// <param name="InstanceTypes">Tried in EC2's order of preference; empty takes the template's own type.</param>
-/// <param name="Tags">On the instance, from its first moment.</param>
-public sealed record FleetRequest(
-    string Template, string ClientToken, IReadOnlyList<string> InstanceTypes, bool Spot, IReadOnlyDictionary<string, string> Tags);
-
-/// <summary>An instance that was launched.</summary>
-public sealed record LaunchedInstance(string InstanceId, string InstanceType, string AvailabilityZone);
-
-/// <summary>A pool that refused, by the service's code.</summary>
-public sealed record FleetError(string Code, string Message, string? InstanceType, string? AvailabilityZone);
-
-/// <summary>A fleet can succeed in part: both lists may hold something.</summary>
-public sealed record FleetResponse(IReadOnlyList<LaunchedInstance> Instances, IReadOnlyList<FleetError> Errors);
-
 /// <summary>An instance as DescribeInstances tells of it.</summary>
 /// <param name="State"><c>pending</c>, <c>running</c>, <c>shutting-down</c>, <c>terminated</c>, <c>stopping</c> or <c>stopped</c>.</param>
 /// <param name="StateReason">Why, once it ends; empty before.</param>
@@ -49,10 +32,12 @@ public sealed class Ec2Client(AwsConnection connection)
             ["TargetCapacitySpecification.DefaultTargetCapacityType"] = request.Spot ? "spot" : "on-demand",
             ["TagSpecification.1.ResourceType"] = "instance",
         };
-        for (var i = 0; i < request.InstanceTypes.Count; i++)
-            form[$"LaunchTemplateConfigs.1.Overrides.{i + 1}.InstanceType"] = request.InstanceTypes[i];
+        for (var i = 0; i < request.Overrides.Count; i++)
+            Write(form, $"LaunchTemplateConfigs.1.Overrides.{i + 1}.", request.Overrides[i], request.Spot);
         if (request.Spot)
             form["SpotOptions.AllocationStrategy"] = "price-capacity-optimized";
+        else
+            form["OnDemandOptions.AllocationStrategy"] = request.Overrides.Any(o => o.Priority is not null) ? "prioritized" : "lowest-price";
         var tag = 0;
         foreach (var (key, value) in request.Tags)
         {
@@ -156,6 +141,40 @@ public sealed class Ec2Client(AwsConnection connection)
         var root = await CallAsync("GetConsoleOutput", new Form { ["InstanceId"] = instanceId }, cancel);
         return Encoding.UTF8.GetString(Convert.FromBase64String(Text(root, "output") ?? ""));
     }
+
+    private static void Write(Form form, string at, FleetOverride pool, bool isSpot)
+    {
+        foreach (var (name, value) in (ReadOnlySpan<(string, string?)>)[
+            ("InstanceType", pool.InstanceType), ("ImageId", pool.ImageId), ("AvailabilityZone", pool.AvailabilityZone), ("SubnetId", pool.SubnetId)])
+        {
+            if (value is not null)
+                form[at + name] = value;
+        }
+
+        if (!isSpot && pool.Priority is { } priority)
+            form[at + "Priority"] = Number(priority);
+        if (pool.Requirements is { } wanted)
+        {
+            form[at + "InstanceRequirements.VCpuCount.Min"] = Number(wanted.VcpusLeast);
+            form[at + "InstanceRequirements.VCpuCount.Max"] = Number(wanted.VcpusMost);
+            form[at + "InstanceRequirements.MemoryMiB.Min"] = Number(wanted.MemoryMiBLeast);
+            if (wanted.MemoryMiBMost is { } most)
+                form[at + "InstanceRequirements.MemoryMiB.Max"] = Number(most);
+            for (var i = 0; i < wanted.AllowedInstanceTypes.Count; i++)
+                form[$"{at}InstanceRequirements.AllowedInstanceType.{i + 1}"] = wanted.AllowedInstanceTypes[i];
+        }
+
+        if (pool.Volume is { } volume)
+        {
+            form[at + "BlockDeviceMapping.1.DeviceName"] = volume.Device;
+            form[at + "BlockDeviceMapping.1.Ebs.VolumeSize"] = Number(volume.GiB);
+            form[at + "BlockDeviceMapping.1.Ebs.VolumeType"] = "gp3";
+            form[at + "BlockDeviceMapping.1.Ebs.Encrypted"] = "true";
+            form[at + "BlockDeviceMapping.1.Ebs.DeleteOnTermination"] = "true";
+        }
+    }
+
+    private static string Number(int number) => number.ToString(CultureInfo.InvariantCulture);
 
     /// <summary>Reads instance by instance: a page as one document would take twenty times its size.</summary>
     /// <returns>The next page's token; null or empty on the last.</returns>

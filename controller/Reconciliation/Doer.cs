@@ -6,7 +6,7 @@ using Mayfly.Contract;
 namespace Mayfly.Controller.Reconciliation;
 
 /// <summary>Does what a <see cref="Plan"/> says, each act after one more look at what it concerns.</summary>
-internal sealed partial class Doer(Store store, Ec2Client ec2, SsmClient ssm, GitHubApp github, GitHubView view, QueueWake queue, TimeProvider time, ILogger<Doer> log)
+internal sealed partial class Doer(Store store, Ec2Client ec2, SsmClient ssm, GitHubApp github, GitHubView view, SpotBreaker spot, QueueWake queue, TimeProvider time, ILogger<Doer> log)
 {
     /// <summary>Of ten parameters. SSM takes five such calls a second from an account; launches and agents need theirs.</summary>
     private static readonly TimeSpan BetweenDeletions = TimeSpan.FromMilliseconds(500);
@@ -108,6 +108,8 @@ internal sealed partial class Doer(Store store, Ec2Client ec2, SsmClient ssm, Gi
             return; // more may come
         await store.Launches.EndedAsync(launch.Id, epitaph.Words, JsonSerializer.Serialize(epitaph.Events, TimelineJson.Default.IReadOnlyListConsoleEvent),
             epitaph.IsInterruption && launch.Order.Spot == SpotMode.Rerun ? Rerun.Wanted : null);
+        if (epitaph.IsInterruption && read.Machine is { } taken)
+            spot.Failed(SpotBreaker.FamilyOf(taken.InstanceType), launch.Order.Region);
         LogEnded(launch.InstanceId!, launch.Id.Repository, launch.Id.Key, epitaph.Words);
         queue.Set();
     }

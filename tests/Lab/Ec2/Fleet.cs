@@ -36,6 +36,9 @@ internal sealed class Fleet(string region, string account, LaunchTemplates templ
     /// <summary>Error code by instance type, zone or <c>*</c>, and more: <see cref="Market.Refusals"/>.</summary>
     public ConcurrentDictionary<string, string> Refusals => Market.Refusals;
 
+    /// <summary>Instances that the next fleets launch beyond what they were asked for.</summary>
+    public int TooMany { get; set; }
+
     public Instance? FindByAddress(string address) => _instances.Values.FirstOrDefault(i => i.Address == address && i.State != InstanceState.Terminated);
 
     public Instance Find(string id) => _instances.TryGetValue(id, out var found) ? found : throw NotFound(id);
@@ -86,12 +89,12 @@ internal sealed class Fleet(string region, string account, LaunchTemplates templ
                     if (missing == 0)
                         break;
                     var reservation = "r-" + RandomHex();
-                    var launched = LaunchUpTo(missing, out var shortage, () =>
+                    var launched = LaunchUpTo(missing + TooMany, out var shortage, () =>
                     {
                         CheckArchitecture(pool.Spec, pool.Type);
                         return Launch(pool.Spec, pool.Type, pool.Zone, pool.Subnet, spot, pool.MaxPrice, token, reservation);
                     });
-                    missing -= launched.Count;
+                    missing = Math.Max(0, missing - launched.Count);
                     if (launched.Count > 0)
                         sets.Add((pool, spot, launched));
                     if (shortage is not null)

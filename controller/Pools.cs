@@ -1,0 +1,54 @@
+using Mayfly.Aws;
+
+namespace Mayfly.Controller;
+
+/// <summary>What an order means to EC2: pools to choose from, and on which market.</summary>
+internal static class Pools
+{
+    /// <summary>What CreateFleet takes of a fleet of type instant.
+    /// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/fleet-quotas.html</summary>
+    private const int Most = 300;
+
+    /// <summary>The volume for scratch and swap, as controller/deploy/launch-template.json names it.</summary>
+    private const string ScratchDevice = "/dev/sdb";
+
+    /// <summary>Each type in each place. None where the launch template says it all.</summary>
+    public static IReadOnlyList<FleetOverride> Of(Order order)
+    {
+        var volume = order.VolumeGiB is { } size ? new FleetVolume(ScratchDevice, size) : null;
+        var any = new FleetOverride { ImageId = order.Image, Volume = volume };
+        IReadOnlyList<FleetOverride> kinds = order switch
+        {
+            { InstanceTypes: { Count: > 0 } types } => [.. types.Select((type, place) => any with { InstanceType = type, Priority = place })],
+            { Requirements: { } wanted } => [any with { Requirements = new(wanted.VCpuLeast, wanted.VCpuMost, wanted.MemoryMiBLeast, wanted.MemoryMiBMost, wanted.AllowedInstanceTypes) }],
+            _ => [any],
+        };
+        IReadOnlyList<FleetOverride> pools = order switch
+        {
+            { Subnets: { Count: > 0 } subnets } => [.. kinds.SelectMany(kind => subnets.Select(subnet => kind with { SubnetId = subnet }))],
+            { Zones: { Count: > 0 } zones } => [.. kinds.SelectMany(kind => zones.Select(zone => kind with { AvailabilityZone = zone }))],
+            _ => kinds,
+        };
+        return pools is [var only] && only == new FleetOverride() ? [] : [.. pools.Take(Most)];
+    }
+
+    /// <summary>
+    /// Whether a client token asks for spot. Where both markets will do, they take turns from one token to the next: whoever goes
+    /// on after a crash asks under a token for the market that it was asked for before.
+    /// </summary>
+    /// <param name="spent">Tokens that EC2 has answered for good.</param>
+    /// <param name="isKeptOff">Spot does not hold at present (<see cref="SpotBreaker"/>).</param>
+    public static bool IsSpot(SpotMode mode, int spent, bool isKeptOff) => mode switch
+    {
+        SpotMode.OnDemand => false,
+        SpotMode.Spot => true,
+        _ => spent % 2 == 0 && !isKeptOff,
+    };
+
+    /// <summary>Whether a job that got no spot instance may have one on demand.</summary>
+    public static bool FallsBack(SpotMode mode) => mode is SpotMode.Auto or SpotMode.Rerun;
+
+    /// <summary>The families that the instance may be of; empty where only EC2 knows.</summary>
+    public static IReadOnlyCollection<string> FamiliesOf(Order order) =>
+        [.. (order.InstanceTypes.Count > 0 ? order.InstanceTypes : order.Requirements?.AllowedInstanceTypes ?? []).Select(SpotBreaker.FamilyOf).Distinct()];
+}
