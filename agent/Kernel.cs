@@ -145,8 +145,15 @@ internal static unsafe partial class Kernel
         Check(chdir("/"), "chdir", "/");
     }
 
-    /// <summary>Becomes another program, with this process's environment or, if asked for, none: does not return.</summary>
-    public static Exception Become(string program, IReadOnlyList<string> arguments, bool keepEnvironment = false)
+    /// <summary>From here on the cgroup that this thread is in is the root of all that it and its programs see of cgroups.</summary>
+    public static void EnterOwnCgroupNamespace()
+    {
+        const int cgroups = 0x02000000; // CLONE_NEWCGROUP
+        Check(unshare(cgroups), "unshare", "CLONE_NEWCGROUP");
+    }
+
+    /// <summary>Becomes another program, with the environment given and nothing of this process's: does not return.</summary>
+    public static Exception Become(string program, IReadOnlyList<string> arguments, IReadOnlyDictionary<string, string> environment)
     {
         // .NET ignores it, and what is ignored stays so: pipelines of shells would not end.
         const int brokenPipe = 13, byDefault = 0;
@@ -157,9 +164,42 @@ internal static unsafe partial class Kernel
         for (var i = 0; i < arguments.Count; i++)
             argv[i + 1] = Marshal.StringToCoTaskMemUTF8(arguments[i]);
         argv[arguments.Count + 1] = 0;
-        nint* none = stackalloc nint[] { 0 };
-        _ = keepEnvironment ? execv(path, argv) : execve(path, argv, none);
+        nint* envp = stackalloc nint[environment.Count + 1];
+        var at = 0;
+        foreach (var (name, value) in environment)
+            envp[at++] = Marshal.StringToCoTaskMemUTF8($"{name}={value}");
+        envp[at] = 0;
+        _ = execve(path, argv, envp);
         return Failure("execve", program);
+    }
+
+    /// <summary>
+    /// Makes this process, which is root's and about to become another program, that of an ordinary user: no group but the user's
+    /// own, and no capability in any set that the user's id would not clear. What setpriv(1) does, without its start.
+    /// https://man7.org/linux/man-pages/man7/capabilities.7.html, https://docs.kernel.org/userspace-api/no_new_privs.html
+    /// </summary>
+    /// <param name="capabilities">Those that its programs may gain, by their numbers; none may be gained unless <paramref name="mayGain"/>.</param>
+    /// <param name="mayGain">Whether set-user-ID programs work.</param>
+    public static void BecomeUser(uint user, IReadOnlyCollection<int> capabilities, bool mayGain)
+    {
+        const int readBounding = 23, dropBounding = 24, forbidNewPrivileges = 38, ambient = 47, invalid = 22; // EINVAL
+        const nuint clearAll = 4;
+        if (!mayGain)
+            Check(prctl(forbidNewPrivileges, 1, 0, 0, 0), "prctl", "PR_SET_NO_NEW_PRIVS");
+        // The kernel knows no capability beyond the first that it calls invalid.
+        for (var capability = 0; capability == 0 || prctl(readBounding, (nuint)capability, 0, 0, 0) >= 0 || Marshal.GetLastPInvokeError() != invalid; capability++)
+        {
+            if (!capabilities.Contains(capability))
+                Check(prctl(dropBounding, (nuint)capability, 0, 0, 0), "prctl", $"PR_CAPBSET_DROP {capability}");
+        }
+
+        Check(prctl(ambient, clearAll, 0, 0, 0), "prctl", "PR_CAP_AMBIENT_CLEAR_ALL");
+        Check(setgroups(0, null), "setgroups", "none");
+        Check(setresgid(user, user, user), "setresgid", $"{user}");
+        Check(setresuid(user, user, user), "setresuid", $"{user}"); // clears what is effective and permitted
+        var header = new CapabilityHeader { Version = CapabilityHeader.Newest };
+        ulong* none = stackalloc ulong[] { 0, 0, 0 }; // twice 32 bits of each: effective, permitted, inheritable
+        Check(capset(&header, none), "capset", "none");
     }
 
     /// <summary>Switches the machine off at once, without writing anything back: nothing on it is to be kept, and a disk that
@@ -198,6 +238,16 @@ internal static unsafe partial class Kernel
         public long SystemSeconds;
         public long SystemMicroseconds;
         public fixed long Rest[14];
+    }
+
+    /// <summary>https://man7.org/linux/man-pages/man2/capset.2.html</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    private struct CapabilityHeader
+    {
+        public const uint Newest = 0x20080522; // _LINUX_CAPABILITY_VERSION_3: 64 bits
+
+        public uint Version;
+        public int Thread; // 0: the calling one, which becomes the program
     }
 
     /// <summary>The kernel's own <c>termios</c>, which is not glibc's.</summary>
@@ -271,7 +321,19 @@ internal static unsafe partial class Kernel
     private static partial int execve(nint path, nint* arguments, nint* environment);
 
     [LibraryImport("libc", SetLastError = true)]
-    private static partial int execv(nint path, nint* arguments);
+    private static partial int unshare(int flags);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int setgroups(nuint count, uint* groups);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int setresgid(uint real, uint effective, uint saved);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int setresuid(uint real, uint effective, uint saved);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int capset(CapabilityHeader* header, ulong* sets);
 
     [LibraryImport("libc")]
     private static partial nint signal(int number, nint handler);

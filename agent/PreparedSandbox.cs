@@ -37,7 +37,7 @@ internal sealed class PreparedSandbox
         ArgumentNullException.ThrowIfNull(config);
         try
         {
-            Process.StandardInput.Write(Sandbox.Word(sudo, door.NameServer));
+            Process.StandardInput.Write(Sandbox.Word(sudo, door.NameServer is { } own ? $"nameserver {own}\n" : Sandbox.NetworksResolver()));
             Process.StandardInput.Close();
         }
         catch (IOException)
@@ -50,41 +50,20 @@ internal sealed class PreparedSandbox
     {
         LayOutRoot();
         Directory.CreateDirectory(Facts.Folder, Facts.Readable);
-        var cgroup = RunnerCgroup.Make(RunnerCgroup.Unit, Initrd.MemoryBytes(), System.Environment.GetEnvironmentVariable(RunnerCgroup.Switch));
+        var cgroup = RunnerCgroup.Make(RunnerCgroup.Unit, Initrd.MemoryBytes(), Environment.GetEnvironmentVariable(RunnerCgroup.Switch));
 
-        // The shell puts itself into the cgroup before it becomes anything else: nothing of the job ever runs outside. In
-        // the sandbox tini is the first process, which forwards signals and buries orphans.
-        var start = new ProcessStartInfo("/bin/sh")
+        // In the sandbox tini is the first process, which forwards signals and buries orphans.
+        var command = Sandbox.Command(Environment.ProcessPath!, cgroup.ProcessList, "/usr/bin/tini", "--", Path.Combine(Sandbox.RunnerRoot, "bin/Runner.Listener"), "run");
+        var start = new ProcessStartInfo(command[0], command[1..])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
             RedirectStandardError = true,
             WorkingDirectory = Root,
         };
-        start.ArgumentList.Add("-c");
-        start.ArgumentList.Add("echo 0 > \"$0\" && umask 022 && exec \"$@\"");
-        start.ArgumentList.Add(cgroup.ProcessList);
-        foreach (var argument in Sandbox.Command(System.Environment.ProcessPath!, "/usr/bin/tini", "--", Path.Combine(Sandbox.RunnerRoot, "bin/Runner.Listener"), "run"))
-            start.ArgumentList.Add(argument);
-        start.Environment.Clear();
-        foreach (var (name, value) in Environment)
-            start.Environment[name] = value;
+        start.Environment.Clear(); // the runner gets its own (RunnerUser)
         return new PreparedSandbox(Process.Start(start) ?? throw new CommandException("the sandbox did not start"), cgroup);
     }
-
-    /// <summary>All that the runner and its steps inherit. The two switches make the exit code tell the job's result
-    /// and a release that is too old.</summary>
-    private static readonly IReadOnlyDictionary<string, string> Environment = new Dictionary<string, string>(Facts.HookVariables)
-    {
-        ["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        ["HOME"] = RunnerUser.Home,
-        ["USER"] = RunnerUser.Name,
-        ["LOGNAME"] = RunnerUser.Name,
-        ["SHELL"] = "/bin/bash",
-        ["LANG"] = "C.UTF-8",
-        ["ACTIONS_RUNNER_RETURN_JOB_RESULT_FOR_HOSTED"] = "1",
-        ["ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE"] = "1",
-    };
 
     /// <summary>The runner takes the parent of its real <c>bin</c> for its root, so its programs are bound into a root
     /// that it may write to.</summary>

@@ -26,7 +26,7 @@ internal static class Program
           (as PID 1)     verify the root, encrypt scratch and swap, become systemd
           service        take the configuration, run the runner, power the machine off
           epitaph        say that the service was lost, and how; for its unit
-          enter-sandbox  ROOT PROGRAM...: (as PID 1 of a namespace) become the program inside the job's sandbox
+          enter-sandbox  ROOT CGROUP PROGRAM...: (as PID 1 of a namespace) become the program inside the job's sandbox
           check          print each guarantee and whether it holds on this machine; 0 if all do
           --version      print the version, and that of the .NET runtime inside
           --help         print this
@@ -44,8 +44,8 @@ internal static class Program
                 return await LiveAsync(ServiceAsync);
             case ["epitaph"]:
                 return SayEpitaph(Environment.GetEnvironmentVariable("SERVICE_RESULT"), Environment.GetEnvironmentVariable("EXIT_CODE"), Environment.GetEnvironmentVariable("EXIT_STATUS"));
-            case [Sandbox.Entry, var root, .. var program] when program.Length > 0 && Kernel.ProcessId == 1:
-                return EnterSandbox(root, program);
+            case [Sandbox.Entry, var root, var processList, .. var program] when program.Length > 0 && Kernel.ProcessId == 1:
+                return EnterSandbox(root, processList, program);
             case ["check"]:
                 return await CheckAsync();
             case ["--version"]:
@@ -106,12 +106,12 @@ internal static class Program
     }
 
     /// <summary>Returns only if there is no sandbox and so no runner; the agent reads the reason and ends the machine.</summary>
-    private static int EnterSandbox(string root, string[] program)
+    private static int EnterSandbox(string root, string processList, string[] program)
     {
         try
         {
             using var words = Console.OpenStandardInput();
-            throw Sandbox.Enter(root, words, program);
+            throw Sandbox.Enter(root, processList, words, program);
         }
         catch (Exception e)
         {
@@ -129,7 +129,7 @@ internal static class Program
         narration.Drain(ConsoleLimit); // what waits is lost with this program
         Initrd.FreeMemory();
         Kernel.MoveRoot(system);
-        throw Kernel.Become("/usr/lib/systemd/systemd", []);
+        throw Kernel.Become("/usr/lib/systemd/systemd", [], new Dictionary<string, string>());
     }
 
     private static async Task<Ending> ServiceAsync(Func<IEnumerable<ConsoleEvent>, Narration> open)

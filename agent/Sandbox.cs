@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace Mayfly.Agent;
 
 /// <summary>
@@ -21,6 +23,9 @@ internal static class Sandbox
     /// <summary>Where the agent has laid that out, out of the sandbox's sight.</summary>
     public const string RunnerRootOutside = Handover.Folder + "/runner";
 
+    /// <summary>Where names are asked for, on the system and in the sandbox: <c>/etc/resolv.conf</c> leads there.</summary>
+    private const string Resolver = "/run/systemd/resolve/resolv.conf";
+
     private const Kernel.MountFlags Closed = Kernel.MountFlags.NoSetUid | Kernel.MountFlags.NoDevices | Kernel.MountFlags.NoExec;
 
     /// <summary>Device files that programs expect and that reach nothing: those of every container, and what containers
@@ -37,20 +42,28 @@ internal static class Sandbox
     /// <summary>For the sandbox's root: the machine's memory and keys.</summary>
     private static readonly IReadOnlyList<string> HiddenFromRoot = ["kcore", "keys", "kmsg", "timer_list"];
 
-    /// <summary>A program and arguments, to be started by the agent as a job's first: in new namespaces for mounts, processes,
-    /// System V objects and cgroups, behind which the agent's own entry shapes the view, waits for its word and becomes the program.</summary>
-    public static string[] Command(string agent, params ReadOnlySpan<string> program) =>
-        ["/usr/bin/unshare", "--mount", "--pid", "--ipc", "--cgroup", "--fork", "--", agent, Entry, Handover.JobRoot, .. program];
+    /// <summary>A program and arguments, to be started by the agent as a job's first: in new namespaces for mounts, processes
+    /// and System V objects, behind which the agent's own entry goes into the job's cgroup, shapes the view, waits for its word and
+    /// becomes the program.</summary>
+    /// <param name="processList">Of the job's cgroup.</param>
+    public static string[] Command(string agent, string processList, params ReadOnlySpan<string> program) =>
+        ["/usr/bin/unshare", "--mount", "--pid", "--ipc", "--fork", "--", agent, Entry, Handover.JobRoot, processList, .. program];
 
-    /// <summary>The line at which the entry goes on: what the launch says of the sandbox.</summary>
-    /// <param name="nameServer">Whom the job is to ask for names; null for the network's own.</param>
-    public static string Word(bool sudo, string? nameServer) => $"{(sudo ? "sudo" : "no-sudo")} {nameServer}\n";
+    /// <summary>What the entry waits for: a line that says whether the job may use sudo and how long the rest is, and its
+    /// <c>resolv.conf</c>.</summary>
+    public static string Word(bool sudo, string resolver) => string.Create(CultureInfo.InvariantCulture, $"{(sudo ? "sudo" : "no-sudo")} {resolver.Length}\n{resolver}");
+
+    /// <summary>Whom the network's DHCP server told systemd-resolved to ask for names; empty for nobody.</summary>
+    public static string NetworksResolver() => File.Exists(Resolver) ? File.ReadAllText(Resolver) : "";
 
     /// <summary>Shapes the view, waits for the word and becomes the program. To be called by the first process of new namespaces,
-    /// whose mounts unshare(1) has made private. Does not return.</summary>
-    /// <exception cref="EndOfStreamException">No word came: the agent has gone.</exception>
-    public static Exception Enter(string root, Stream words, string[] program)
+    /// whose mounts unshare(1) has made private. Nothing that can be done before the word is left for after it. Does not return.</summary>
+    /// <exception cref="EndOfStreamException">No word came, or not all of it: the agent has gone.</exception>
+    public static Exception Enter(string root, string processList, Stream words, string[] program)
     {
+        // Before it becomes anything else: nothing of the job ever runs outside.
+        File.WriteAllText(processList, "0");
+        Kernel.EnterOwnCgroupNamespace();
         Kernel.Mount("proc", root + "/proc", "proc", Closed);
         Kernel.Mount("sysfs", root + "/sys", "sysfs", Closed | Kernel.MountFlags.ReadOnly);
         Kernel.Mount("cgroup2", root + "/sys/fs/cgroup", "cgroup2", Closed | Kernel.MountFlags.ReadOnly);
@@ -58,29 +71,36 @@ internal static class Sandbox
         LayRun(root + "/run");
         // The agent is the last that the kernel may kill for memory; what a job started goes first.
         File.WriteAllText("/proc/self/oom_score_adj", "500");
+        Kernel.PivotRoot(root);
 
-        using var reader = new StreamReader(words);
-        if (reader.ReadLine()?.Split(' ') is not [("sudo" or "no-sudo") and var may, var nameServer])
-            throw new EndOfStreamException("the agent has gone before it let the runner in");
-        SetNameServer(root + "/run", nameServer);
-        if (may == "sudo")
+        var (sudo, resolver) = ReadWord(words);
+        if (resolver.Length > 0)
+            File.WriteAllText(Resolver, resolver);
+        if (sudo)
         {
-            CoverProcesses(root + "/proc");
-            AllowSudo(root);
+            CoverProcesses();
+            AllowSudo();
         }
 
-        Kernel.PivotRoot(root);
-        var command = RunnerUser.Command(may == "sudo", program);
-        return Kernel.Become(command[0], command[1..], keepEnvironment: true);
+        return RunnerUser.Become(sudo, program[0], program[1..]);
     }
 
-    private static void CoverProcesses(string proc)
+    private static (bool Sudo, string Resolver) ReadWord(Stream words)
+    {
+        using var reader = new StreamReader(words);
+        return reader.ReadLine()?.Split(' ') is [("sudo" or "no-sudo") and var may, var length]
+            && reader.ReadToEnd() is var resolver && int.TryParse(length, NumberStyles.None, CultureInfo.InvariantCulture, out var wanted) && resolver.Length == wanted
+            ? (may == "sudo", resolver)
+            : throw new EndOfStreamException("the agent has gone before it let the runner in");
+    }
+
+    private static void CoverProcesses()
     {
         // What the kernel was built without needs no cover.
-        foreach (var name in ReadOnlyForRoot.Where(name => Path.Exists($"{proc}/{name}")))
-            Kernel.BindReadOnly($"{proc}/{name}", $"{proc}/{name}");
-        foreach (var name in HiddenFromRoot.Where(name => Path.Exists($"{proc}/{name}")))
-            Kernel.Mount("/dev/null", $"{proc}/{name}", null, Kernel.MountFlags.Bind);
+        foreach (var path in ReadOnlyForRoot.Select(name => "/proc/" + name).Where(Path.Exists))
+            Kernel.BindReadOnly(path, path);
+        foreach (var path in HiddenFromRoot.Select(name => "/proc/" + name).Where(Path.Exists))
+            Kernel.Mount("/dev/null", path, null, Kernel.MountFlags.Bind);
     }
 
     private static void LayDevices(string dev)
@@ -123,19 +143,9 @@ internal static class Sandbox
         Kernel.Mount(RunnerRootOutside, runner, null, Kernel.MountFlags.Bind | Kernel.MountFlags.Recursive);
     }
 
-    /// <param name="nameServer">Empty for what the network's DHCP server told systemd-resolved.</param>
-    private static void SetNameServer(string run, string nameServer)
+    private static void AllowSudo()
     {
-        const string resolver = "/systemd/resolve/resolv.conf";
-        if (nameServer.Length > 0)
-            File.WriteAllText(run + resolver, $"nameserver {nameServer}\n");
-        else if (File.Exists("/run" + resolver))
-            File.Copy("/run" + resolver, run + resolver);
-    }
-
-    private static void AllowSudo(string root)
-    {
-        var rule = root + "/etc/sudoers.d/mayfly";
+        const string rule = "/etc/sudoers.d/mayfly";
         File.WriteAllText(rule, $"{RunnerUser.Name} ALL=(ALL:ALL) NOPASSWD: ALL\n");
         File.SetUnixFileMode(rule, UnixFileMode.UserRead | UnixFileMode.GroupRead);
     }
