@@ -106,8 +106,11 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         // What steps 2 and 3 made by defaults, since there was no network yet, is fitted to the launch's tags (docs/decisions/0011).
         proved = await ProveAsync(Step.EncryptSwap, () => Task.FromResult(StorageFit.Apply(proved, me.Settings, narration)));
 
+        // A container engine is made ready as well, where the image has one.
+        var engine = Engine.MakeAsync(preparing, me.Settings.Sudo, text => narration.Note(Step.Watch, text), time);
+
         var happenings = Happening.Channel();
-        var closing = Task.Run(() => CloseDoorAsync(loading, metadata, me.Settings, happenings.Writer, stop), CancellationToken.None);
+        var closing = Task.Run(() => CloseDoorAsync(loading, metadata, me.Settings, engine, happenings.Writer, stop), CancellationToken.None);
 
         // 6. Take the configuration and delete it at its source.
         using var config = await ProveAsync(Step.TakeConfig, async () =>
@@ -136,7 +139,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         {
             var sandbox = await preparing;
             Facts.Write(me, proved, narration.Events);
-            var started = Runner.Start(config, door, sandbox, me.Settings.Sudo, happenings.Writer);
+            var started = Runner.Start(config, door, sandbox, await engine, me.Settings.Sudo, happenings.Writer);
             narration.Reached(Step.StartRunner, Milestone.RunnerStarted, started.Description);
             return started;
         });
@@ -163,10 +166,13 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         // 10. End: Program says why and switches the machine off.
     }
 
-    private async Task<(ClosedDoor Door, EgressPolicy Policy)> CloseDoorAsync(Task loading, Uri metadata, LaunchSettings settings, ChannelWriter<Happening> happenings, CancellationToken stop)
+    private async Task<(ClosedDoor Door, EgressPolicy Policy)> CloseDoorAsync(
+        Task loading, Uri metadata, LaunchSettings settings, Task<Engine?> engine, ChannelWriter<Happening> happenings, CancellationToken stop)
     {
         var policy = EgressPolicy.From(settings, File.ReadLines(EgressPolicy.ImageList));
-        return (await ClosedDoor.CloseAsync(loading, metadata, policy, settings.Sudo, text => narration.Note(Step.Watch, text),
+        // One that cannot be made is step 8's to tell.
+        await engine.ContinueWith(_ => { }, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+        return (await ClosedDoor.CloseAsync(loading, metadata, policy, engine.IsCompletedSuccessfully ? await engine : null, settings.Sudo, text => narration.Note(Step.Watch, text),
             serving => Supervision.Keep(serving, "the job's name server", happenings), time, stop), policy);
     }
 

@@ -128,16 +128,17 @@ internal sealed class Check(TimeProvider time)
         }
     }
 
-    /// <summary>Each process of the runner's cgroup but the first, which waits outside for the sandbox's end. Capabilities
-    /// within a user namespace of a container's own reach nothing.</summary>
+    /// <summary>Each process of the runner's cgroup but the first, which waits outside for the sandbox's end, as does one for a
+    /// container engine's. Capabilities within a user namespace of its own reach nothing.</summary>
     private static (bool, string) Job(bool sudo)
     {
         var all = Directory.EnumerateFiles(RunnersCgroup, "cgroup.procs", SearchOption.AllDirectories).SelectMany(File.ReadAllLines).ToList();
         var inside = all.Where(id => NamespaceOf(id, "pid") is { Length: > 0 } other && other != NamespaceOf("self", "pid")).ToList();
         var capable = inside.Where(id => NamespaceOf(id, "user") == NamespaceOf("self", "user")
             && Status(id, "CapEff") is { Length: > 0 } effective && effective.Any(c => c != '0') && Status(id, "Uid").StartsWith("1001", StringComparison.Ordinal)).ToList();
-        var privileged = inside.Where(id => Status(id, "NoNewPrivs") == "0").ToList();
-        return (inside.Count > 0 && capable.Count == 0 && all.Count - inside.Count <= 1 && (sudo || privileged.Count == 0),
+        var privileged = inside.Where(id => NamespaceOf(id, "user") == NamespaceOf("self", "user") && Status(id, "NoNewPrivs") == "0").ToList();
+        var waiting = Engine.IsInstalled && !sudo ? 2 : 1;
+        return (inside.Count > 0 && capable.Count == 0 && all.Count - inside.Count <= waiting && (sudo || privileged.Count == 0),
             string.Create(CultureInfo.InvariantCulture, $"{inside.Count} processes in namespaces of their own, {capable.Count} of its user with capabilities, {privileged.Count} without no-new-privileges{(sudo ? ", which sudo needs" : "")}"));
     }
 

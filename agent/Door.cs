@@ -16,10 +16,10 @@ internal sealed class ClosedDoor : IDisposable
 
     private readonly Egress? _egress;
 
-    private ClosedDoor(Egress? egress) => _egress = egress;
+    private ClosedDoor(Egress? egress, string nameServer) => (_egress, NameServer) = (egress, egress is null ? null : nameServer);
 
     /// <summary>The name server that the job is to ask; null for the network's own.</summary>
-    public string? NameServer => _egress is null ? null : Agent.NameServer.Address;
+    public string? NameServer { get; }
 
     /// <summary>EC2's two addresses of the metadata service.
     /// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html</summary>
@@ -59,18 +59,22 @@ internal sealed class ClosedDoor : IDisposable
     /// <summary>Puts the egress policy beside the rules that were loaded, and then tries the door without the mark: as root and
     /// outside the sandbox, so that whoever has less is refused as well.</summary>
     /// <param name="loading">By <see cref="LoadAsync(Uri, TimeProvider, CancellationToken)"/>.</param>
+    /// <param name="engine">Whose network the job is in; tried from there too. Null for the machine's own.</param>
     /// <param name="keep">Given what serves the policy, and only ends by failing.</param>
     /// <exception cref="CommandException">The rules did not load.</exception>
     /// <exception cref="InvalidOperationException">The metadata service let a socket without the mark in, or nothing refused it.</exception>
     /// <exception cref="IOException">The egress policy cannot be put to work.</exception>
     public static async Task<ClosedDoor> CloseAsync(
-        Task loading, Uri metadata, EgressPolicy policy, bool sudo, Action<string> tell, Action<Task> keep, TimeProvider time, CancellationToken cancel)
+        Task loading, Uri metadata, EgressPolicy policy, Engine? engine, bool sudo, Action<string> tell, Action<Task> keep, TimeProvider time, CancellationToken cancel)
     {
         await loading;
         if (EgressRules.For(policy, sudo, DhcpLease.Servers(DhcpLease.Folder)) is { Length: > 0 } rules)
             await LoadAsync(rules, time, cancel);
         await TryAsync(metadata, time, cancel);
-        return new ClosedDoor(Egress.Start(policy, tell, keep, time));
+        if (engine is not null)
+            await engine.TryDoorAsync(metadata, time, cancel);
+        var nameServer = engine is null ? Agent.NameServer.Address : EngineNetwork.Address;
+        return new ClosedDoor(Egress.Start(policy, nameServer, tell, keep, time), nameServer);
     }
 
     public void Dispose() => _egress?.Dispose();

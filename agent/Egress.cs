@@ -23,20 +23,21 @@ internal sealed class Egress : IDisposable
     private readonly HashSet<string> _deniedNames = [];
     private int _told;
 
-    private Egress(EgressPolicy policy, Action<string> tell, TimeProvider time)
+    private Egress(EgressPolicy policy, string nameServer, Action<string> tell, TimeProvider time)
     {
         (_policy, _tell, _time) = (policy, tell, time);
-        _names = new NameServer(new IPEndPoint(IPAddress.Parse(NameServer.Address), 53), policy, DnsClient.Servers(), LetThroughAsync, Deny, time);
+        _names = new NameServer(new IPEndPoint(IPAddress.Parse(nameServer), 53), policy, DnsClient.Servers(), LetThroughAsync, Deny, time);
     }
 
     /// <summary>Starts what the policy needs, once its rules are loaded; null where everything is open.</summary>
+    /// <param name="nameServer">The address at which the job asks for names.</param>
     /// <param name="keep">Given what only ends by failing.</param>
     /// <exception cref="IOException">The kernel's log cannot be read, without which nothing could be audited.</exception>
-    public static Egress? Start(EgressPolicy policy, Action<string> tell, Action<Task> keep, TimeProvider time)
+    public static Egress? Start(EgressPolicy policy, string nameServer, Action<string> tell, Action<Task> keep, TimeProvider time)
     {
         if (policy.Mode == EgressMode.Open)
             return null;
-        var egress = new Egress(policy, tell, time);
+        var egress = new Egress(policy, nameServer, tell, time);
         keep(egress._names.ServeAsync());
         if (policy.Mode == EgressMode.Audit || File.Exists(KernelLog))
             egress.ReadKernelLog(new FileStream(KernelLog, FileMode.Open, FileAccess.Read, FileShare.ReadWrite, bufferSize: 0));

@@ -61,7 +61,7 @@ internal static class Initrd
     /// <summary>
     /// Lays two overlays, each the verified root below and a folder of scratch above: the system's, and the job's. What
     /// a job writes, be it as root of its sandbox, no program of the system ever reads. Root and scratch themselves are
-    /// then taken out of sight. Volatile: no program waits for its writes to be on the disk, since nothing has to survive a
+    /// then taken out of sight, but for the folder of the job's container engine. Volatile: no program waits for its writes to be on the disk, since nothing has to survive a
     /// crash. https://docs.kernel.org/filesystems/overlayfs.html#volatile-mount
     /// </summary>
     public static void LayWritableViews(VerifiedRoot root, Scratch scratch, string system, string job)
@@ -74,6 +74,13 @@ internal static class Initrd
             Directory.CreateDirectory(work);
             Directory.CreateDirectory(target);
             Kernel.Mount("overlay", target, "overlay", Kernel.MountFlags.NoAccessTime | Kernel.MountFlags.NoDevices, $"lowerdir={root.MountPoint},upperdir={upper},workdir={work},volatile");
+        }
+
+        if (Directory.Exists(job + Engine.Storage))
+        {
+            var containers = Path.Combine(scratch.MountPoint, "containers");
+            Directory.CreateDirectory(containers);
+            Kernel.Mount(containers, job + Engine.Storage, null, Kernel.MountFlags.Bind);
         }
 
         Kernel.UnmountLazily(scratch.MountPoint);

@@ -145,6 +145,15 @@ internal static unsafe partial class Kernel
         Check(chdir("/"), "chdir", "/");
     }
 
+    /// <summary>This thread, and the program that it becomes, has another network from here on.</summary>
+    /// <param name="network">A file below <c>/proc/PID/ns</c>.</param>
+    public static void EnterNetwork(string network)
+    {
+        const int networks = 0x40000000; // CLONE_NEWNET
+        using var file = File.OpenHandle(network);
+        Check(setns((int)file.DangerousGetHandle(), networks), "setns", network);
+    }
+
     /// <summary>From here on the cgroup that this thread is in is the root of all that it and its programs see of cgroups.</summary>
     public static void EnterOwnCgroupNamespace()
     {
@@ -322,6 +331,9 @@ internal static unsafe partial class Kernel
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int unshare(int flags);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int setns(int file, int kind);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int setgroups(nuint count, uint* groups);

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 
 namespace Mayfly.Agent;
 
@@ -30,14 +31,32 @@ internal sealed class PreparedSandbox
     /// <returns>Ends with the reason if it cannot be made: the machine ends in step 8's name.</returns>
     public static Task<PreparedSandbox> MakeAsync() => Task.Factory.StartNew(Make, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
 
+    /// <summary>The sandbox's first process, which is the only child of unshare(1), by its id here.</summary>
+    /// <exception cref="CommandException">It has gone.</exception>
+    public int FirstProcess => FirstIn(Process) ?? throw new CommandException("the sandbox's first process has gone");
+
+    /// <summary>Null if it has gone, or goes now.</summary>
+    /// <param name="sandbox">The parent.</param>
+    public static int? FirstIn(Process sandbox)
+    {
+        try
+        {
+            return int.TryParse(File.ReadAllText($"/proc/{sandbox.Id}/task/{sandbox.Id}/children").Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out var first) ? first : null;
+        }
+        catch (IOException)
+        {
+            return null;
+        }
+    }
+
     /// <summary>Lets its first process become the runner. Asks for the configuration and the closed door, so that it cannot be
     /// called without.</summary>
-    public void Enter(JitConfig config, ClosedDoor door, bool sudo)
+    public void Enter(JitConfig config, ClosedDoor door, Engine? engine, bool sudo)
     {
         ArgumentNullException.ThrowIfNull(config);
         try
         {
-            Process.StandardInput.Write(Sandbox.Word(sudo, door.NameServer is { } own ? $"nameserver {own}\n" : Sandbox.NetworksResolver()));
+            Process.StandardInput.Write(Sandbox.Word(sudo, engine?.NetworkProcess, door.NameServer is { } own ? $"nameserver {own}\n" : Sandbox.NetworksResolver()));
             Process.StandardInput.Close();
         }
         catch (IOException)
@@ -62,7 +81,11 @@ internal sealed class PreparedSandbox
             WorkingDirectory = Root,
         };
         start.Environment.Clear(); // the runner gets its own (RunnerUser)
-        return new PreparedSandbox(Process.Start(start) ?? throw new CommandException("the sandbox did not start"), cgroup);
+        var process = Process.Start(start) ?? throw new CommandException("the sandbox did not start");
+        // Its end instead of the line means that it has failed: its exit code and last words tell once it is entered.
+        if (Engine.IsInstalled)
+            _ = process.StandardOutput.ReadLine();
+        return new PreparedSandbox(process, cgroup);
     }
 
     /// <summary>The runner takes the parent of its real <c>bin</c> for its root, so its programs are bound into a root

@@ -111,7 +111,7 @@ internal static class Program
         try
         {
             using var words = Console.OpenStandardInput();
-            throw Sandbox.Enter(root, processList, words, program);
+            throw Sandbox.Enter(root, processList, words, Console.Out, program);
         }
         catch (Exception e)
         {

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Globalization;
 using System.Threading.Channels;
 using Mayfly.Contract;
 
@@ -42,13 +41,13 @@ internal sealed class Runner : IAsyncDisposable
     /// Writes the runner's files and lets its listener into the sandbox. Asks for the configuration and the closed door,
     /// so that it cannot be called without.
     /// </summary>
-    public static Runner Start(JitConfig config, ClosedDoor door, PreparedSandbox sandbox, bool sudo, ChannelWriter<Happening> happenings)
+    public static Runner Start(JitConfig config, ClosedDoor door, PreparedSandbox sandbox, Engine? engine, bool sudo, ChannelWriter<Happening> happenings)
     {
         WriteFiles(config.Files);
-        sandbox.Enter(config, door, sudo);
+        sandbox.Enter(config, door, engine, sudo);
         return new Runner(sandbox.Process, sandbox.Cgroup, happenings)
         {
-            Description = $"as user {RunnerUser.Name}, {(sudo ? "who may use sudo, " : "")}in a sandbox with {sandbox.Cgroup.Limits}",
+            Description = $"as user {RunnerUser.Name}, {(sudo ? "who may use sudo, " : "")}in a sandbox with {sandbox.Cgroup.Limits}{(engine is null ? "" : ", beside a container engine")}",
         };
     }
 
@@ -64,10 +63,10 @@ internal sealed class Runner : IAsyncDisposable
         // unshare(1), our child, waits for the sandbox's first process and takes no signal for it.
         try
         {
-            if (int.TryParse(File.ReadAllText($"/proc/{_process.Id}/task/{_process.Id}/children").Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out var first))
+            if (PreparedSandbox.FirstIn(_process) is { } first)
                 Kernel.Signal(first, Interrupt);
         }
-        catch (Exception e) when (e is IOException or System.ComponentModel.Win32Exception)
+        catch (System.ComponentModel.Win32Exception)
         {
             // It has exited by itself, or does so now: that is what was asked for, and its own happening tells.
         }

@@ -27,6 +27,9 @@ internal sealed record RunnerCgroup(string Folder, string Limits)
     /// </summary>
     private const string Inner = "job";
 
+    /// <summary>Controllers beside those of the limits.</summary>
+    private static readonly IReadOnlyList<string> Shared = ["cpu", "cpuset", "io"];
+
     /// <summary>Where the limits stand.</summary>
     public static IReadOnlyList<string> Files { get; } = ["pids.max", "memory.max"];
 
@@ -71,6 +74,28 @@ internal sealed record RunnerCgroup(string Folder, string Limits)
         }
 
         return new RunnerCgroup(folder, limits.Count == 0 ? "no limits" : string.Join(" and ", limits) + " at most");
+    }
+
+    /// <summary>
+    /// Makes the cgroup of a container engine, beside the job's and under the same limits, with whatever else the kernel offers
+    /// to share out among containers. It belongs to the engine's root but for its own share.
+    /// https://docs.kernel.org/admin-guide/cgroup-v2.html#delegation
+    /// </summary>
+    /// <returns>Its folder.</returns>
+    public string MakeEngines(uint owner)
+    {
+        var unit = Path.GetDirectoryName(Folder)!;
+        foreach (var level in (string[])[unit, Folder])
+        {
+            foreach (var controller in Shared.Intersect(File.ReadAllText(Path.Combine(level, "cgroup.controllers")).Split((char[]?)null)))
+                File.WriteAllText(Path.Combine(level, "cgroup.subtree_control"), "+" + controller);
+        }
+
+        var folder = Path.Combine(Folder, "engine");
+        Directory.CreateDirectory(folder);
+        foreach (var path in (string[])["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"])
+            Kernel.ChangeOwner(Path.Combine(folder, path), owner, owner);
+        return folder;
     }
 
     /// <summary>Kills all that is in it, at once.</summary>

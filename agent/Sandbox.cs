@@ -49,9 +49,14 @@ internal static class Sandbox
     public static string[] Command(string agent, string processList, params ReadOnlySpan<string> program) =>
         ["/usr/bin/unshare", "--mount", "--pid", "--ipc", "--fork", "--", agent, Entry, Handover.JobRoot, processList, .. program];
 
-    /// <summary>What the entry waits for: a line that says whether the job may use sudo and how long the rest is, and its
-    /// <c>resolv.conf</c>.</summary>
-    public static string Word(bool sudo, string resolver) => string.Create(CultureInfo.InvariantCulture, $"{(sudo ? "sudo" : "no-sudo")} {resolver.Length}\n{resolver}");
+    /// <summary>What the entry says where the image has a container engine, once it has laid the view: from then on that may enter it.</summary>
+    private const string Laid = "laid";
+
+    /// <summary>What the entry waits for: a line that says whether the job may use sudo, how long the rest is and whose network
+    /// it shares, and its <c>resolv.conf</c>.</summary>
+    /// <param name="networkProcess">A process of that network, by its id inside; null for the machine's own.</param>
+    public static string Word(bool sudo, int? networkProcess, string resolver) =>
+        string.Create(CultureInfo.InvariantCulture, $"{(sudo ? "sudo" : "no-sudo")} {resolver.Length} {networkProcess}\n{resolver}");
 
     /// <summary>Whom the network's DHCP server told systemd-resolved to ask for names; empty for nobody.</summary>
     public static string NetworksResolver() => File.Exists(Resolver) ? File.ReadAllText(Resolver) : "";
@@ -59,13 +64,13 @@ internal static class Sandbox
     /// <summary>Shapes the view, waits for the word and becomes the program. To be called by the first process of new namespaces,
     /// whose mounts unshare(1) has made private. Nothing that can be done before the word is left for after it. Does not return.</summary>
     /// <exception cref="EndOfStreamException">No word came, or not all of it: the agent has gone.</exception>
-    public static Exception Enter(string root, string processList, Stream words, string[] program)
+    public static Exception Enter(string root, string processList, Stream words, TextWriter output, string[] program)
     {
         // Before it becomes anything else: nothing of the job ever runs outside.
         File.WriteAllText(processList, "0");
         Kernel.EnterOwnCgroupNamespace();
         Kernel.Mount("proc", root + "/proc", "proc", Closed);
-        Kernel.Mount("sysfs", root + "/sys", "sysfs", Closed | Kernel.MountFlags.ReadOnly);
+        Kernel.Mount("sysfs", root + "/sys", "sysfs", Engine.IsInstalled ? Closed : Closed | Kernel.MountFlags.ReadOnly);
         Kernel.Mount("cgroup2", root + "/sys/fs/cgroup", "cgroup2", Closed | Kernel.MountFlags.ReadOnly);
         LayDevices(root + "/dev");
         LayRun(root + "/run");
@@ -73,24 +78,36 @@ internal static class Sandbox
         File.WriteAllText("/proc/self/oom_score_adj", "500");
         Kernel.PivotRoot(root);
 
-        var (sudo, resolver) = ReadWord(words);
+        if (Engine.IsInstalled)
+        {
+            output.WriteLine(Laid);
+            output.Flush();
+        }
+
+        var (sudo, resolver, network) = ReadWord(words);
         if (resolver.Length > 0)
             File.WriteAllText(Resolver, resolver);
+        // Only now: a container engine that has cloned the view keeps what a container with all privileges expects, and writes
+        // to nothing there that is root's.
+        if (Engine.IsInstalled)
+            Kernel.Mount("none", "/sys", null, Kernel.MountFlags.Bind | Kernel.MountFlags.Remount | Kernel.MountFlags.ReadOnly | Closed);
         if (sudo)
         {
             CoverProcesses();
             AllowSudo();
         }
 
+        if (network.Length > 0)
+            Kernel.EnterNetwork($"/proc/{network}/ns/net");
         return RunnerUser.Become(sudo, program[0], program[1..]);
     }
 
-    private static (bool Sudo, string Resolver) ReadWord(Stream words)
+    private static (bool Sudo, string Resolver, string Network) ReadWord(Stream words)
     {
         using var reader = new StreamReader(words);
-        return reader.ReadLine()?.Split(' ') is [("sudo" or "no-sudo") and var may, var length]
+        return reader.ReadLine()?.Split(' ') is [("sudo" or "no-sudo") and var may, var length, var network]
             && reader.ReadToEnd() is var resolver && int.TryParse(length, NumberStyles.None, CultureInfo.InvariantCulture, out var wanted) && resolver.Length == wanted
-            ? (may == "sudo", resolver)
+            ? (may == "sudo", resolver, network)
             : throw new EndOfStreamException("the agent has gone before it let the runner in");
     }
 

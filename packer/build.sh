@@ -5,7 +5,7 @@
 #            [--signing-key=FILE --signing-certificate=FILE] [--source=COMMIT[+modified]]
 #            [--suite=bookworm] [--mirror=ADDRESS[,SECURITY-ADDRESS]] [--kernel=PACKAGE]
 #            [--toolset=minimal] [--extra-packages=NAME,...] [--files=DIR] [--hooks=DIR]
-# A toolset is a list in packages/. --files is laid over the root as it stands; --hooks holds job-started.d and job-completed.d.
+# A toolset is a list in packages/, and the files of rootfs-NAME where there are any. --files is laid over the root as it stands; --hooks holds job-started.d and job-completed.d.
 # The same inputs give the same bytes: no time, no name and no path of the building machine goes in.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -66,6 +66,11 @@ expand() {
     if [[ $word == include ]]; then expand "$name"; else echo "$word"; fi
   done
 }
+# Lists that a list takes in, itself last: each may have files of its own, in rootfs-NAME.
+included() {
+  sed 's/#.*//' "$here/packages/$1.list" | awk '$1 == "include" { print $2 }' | while read -r name; do included "$name"; done
+  echo "$1"
+}
 packages=$work/packages.list
 { expand "$toolset"; tr ',' '\n' <<< "$extra"; } > "$packages"
 # Debian's mirror moves on, the cache does not: ./build.sh --target=Clean makes the next build take its newest packages.
@@ -78,7 +83,7 @@ if [[ ! -f $base/done ]]; then
 fi
 
 say "root tree"
-"$here/scripts/root.sh" "$work/tree" "$base" "$here" "$agent" "$work/runner" "$files" "$hooks"
+"$here/scripts/root.sh" "$work/tree" "$base" "$here" "$agent" "$work/runner" "$files" "$hooks" "$(included "$toolset" | paste -s -d ' ')"
 # Asked of a copy: the official runner writes a log beside its programs even for this.
 mkdir "$work/asked"
 cp -a "$work/tree/opt/actions-runner/bin" "$work/asked/"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Lays the root's tree out: Debian, the kernel's modules, our own files, the agent and the runner.
-#   root.sh TREE BASE_DIR PACKER_DIR AGENT RUNNER_DIR [FILES_DIR] [HOOKS_DIR]
+#   root.sh TREE BASE_DIR PACKER_DIR AGENT RUNNER_DIR [FILES_DIR] [HOOKS_DIR] [TOOLSETS]
 set -euo pipefail
-tree=$1 base=$2 packer=$3 agent=$4 runner=$5 files=${6:-} hooks=${7:-}
+tree=$1 base=$2 packer=$3 agent=$4 runner=$5 files=${6:-} hooks=${7:-} toolsets=${8:-}
 
 rm -rf "$tree"
 mkdir -p "$tree"
@@ -31,6 +31,9 @@ lay() {
   tar -C "$1" --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX -cf - . | tar -C "$2" -xpf -
 }
 lay "$packer/rootfs" "$tree"
+for toolset in $toolsets; do
+  [[ ! -d $packer/rootfs-$toolset ]] || lay "$packer/rootfs-$toolset" "$tree"
+done
 # Last, so that an operator's own files replace ours. A hook runs only if it may be executed.
 [[ -z $files ]] || lay "$files" "$tree"
 if [[ -n $hooks ]]; then
