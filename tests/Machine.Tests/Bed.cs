@@ -23,9 +23,9 @@ internal sealed class Bed : IAsyncDisposable
     private readonly string _folder = Directory.CreateTempSubdirectory("mayfly-bed-").FullName;
     private readonly ConcurrentQueue<string> _console = new();
 
-    private Bed()
-    {
-    }
+    private readonly TimeSpan _limit;
+
+    private Bed(TimeSpan limit) => _limit = limit;
 
     public Lab.Lab Lab { get; private set; } = null!;
 
@@ -42,12 +42,13 @@ internal sealed class Bed : IAsyncDisposable
     /// <param name="instanceType">Instead of the template's.</param>
     /// <param name="volumeGiB">Size of the template's scratch volume.</param>
     /// <param name="machine">Alters how machines are made.</param>
+    /// <param name="limit">Instead of <see cref="Limit"/>.</param>
     public static async Task<Bed> MakeAsync(
         string? disk = null, Action<string>? prepareVolume = null, IReadOnlyDictionary<string, string>? tags = null, string? instanceType = null, int? volumeGiB = null,
-        Func<QemuOptions, QemuOptions>? machine = null)
+        Func<QemuOptions, QemuOptions>? machine = null, TimeSpan? limit = null)
     {
         await LayNetworkAsync();
-        var bed = new Bed();
+        var bed = new Bed(limit ?? Limit);
         disk ??= Built.Image;
         bed.Lab = await Mayfly.Lab.Lab.StartAsync(new LabOptions
         {
@@ -56,7 +57,7 @@ internal sealed class Bed : IAsyncDisposable
             Machine = (lab, instance) =>
             {
                 var options = new QemuOptions(disk,
-                    $"AWS_ENDPOINT_URL_SSM=http://{LabNetwork.Inside}:{lab.AwsAddress.Port}\nAWS_ENDPOINT_URL_EC2=http://{LabNetwork.Inside}:{lab.AwsAddress.Port}\n", bed._folder, Limit)
+                    $"AWS_ENDPOINT_URL_SSM=http://{LabNetwork.Inside}:{lab.AwsAddress.Port}\nAWS_ENDPOINT_URL_EC2=http://{LabNetwork.Inside}:{lab.AwsAddress.Port}\n", bed._folder, bed._limit)
                 {
                     OnConsoleLine = bed.OnConsoleLine,
                     PrepareVolume = prepareVolume,
@@ -105,7 +106,7 @@ internal sealed class Bed : IAsyncDisposable
     public async Task<LabEvent> WaitForAsync(string source, string name)
     {
         var first = await Lab.Journal.WaitForAsync(e => (e.Source == source && e.Name == name) || e is { Source: "ec2", Name: "instance terminated" },
-            Limit, TestContext.Current.CancellationToken);
+            _limit, TestContext.Current.CancellationToken);
         return first.Name == name ? first : throw new InvalidOperationException($"the machine ended before '{name}': {Ending?.Ending}: {Ending?.Detail}");
     }
 

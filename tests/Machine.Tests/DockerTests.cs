@@ -10,6 +10,9 @@ namespace Mayfly.Machine.Tests;
 /// </summary>
 public sealed class DockerTests(DockerImage image) : IClassFixture<DockerImage>
 {
+    /// <summary>A dozen large programs start for each container, which takes an emulated machine seconds.</summary>
+    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(12);
+
     private const string Import =
         """
         { for program in bash cat sleep touch perl; do readlink -f /usr/bin/$program; ldd /usr/bin/$program | grep -o '/[^ ]*'; done; ls -d /usr/lib/*/perl-base; } \
@@ -80,7 +83,7 @@ public sealed class DockerTests(DockerImage image) : IClassFixture<DockerImage>
         await using var bed = await Bed.MakeAsync(image.Disk, tags: new Dictionary<string, string>
         {
             [Tags.Egress] = "allow", [Tags.EgressAllow] = $"{LabNetwork.Inside} 169.254.169.254", [Tags.Check] = "true",
-        });
+        }, limit: Limit);
 
         var inside = UsesInside(bed.Lab.AwsAddress.Port);
         var output = await bed.RunJobAsync([
