@@ -116,6 +116,9 @@ internal sealed record LaunchRecord
     /// <summary>Null if EC2 did not interrupt it, or its order does not ask for that.</summary>
     public Rerun? Rerun { get; init; }
 
+    /// <summary>When the job began, by GitHub's clock; on whichever machine.</summary>
+    public DateTimeOffset? StartedAt { get; init; }
+
     /// <summary>The name of the runner that is registered for this launch.</summary>
     public string Runner => $"{RunnerPrefix}{Id.Key}";
 

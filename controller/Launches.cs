@@ -31,7 +31,7 @@ internal sealed class Launches(IDatabase database, string controller)
     private const string Select =
         """
         SELECT repository, key, state, changed_at, installation, job_id, run_id, attempt, machine, name, labels, wanted, queued_at,
-               tries, spent, instance_id, runner_name, took_job, conclusion, reason, ending, timeline, rerun FROM launch
+               tries, spent, instance_id, runner_name, took_job, conclusion, reason, ending, timeline, rerun, started_at FROM launch
         """;
 
     /// <summary>Puts a job in the queue, unless a machine was decided on before. One that is run again since EC2 interrupted it
@@ -81,8 +81,8 @@ internal sealed class Launches(IDatabase database, string controller)
     {
         await InsertAsync(sql, job, Order.Nothing, LaunchState.Dropped, "the job had a runner or an end before it was seen to be queued");
         await sql.ExecuteAsync(
-            "UPDATE launch SET runner_name = coalesce(?4, runner_name), conclusion = coalesce(?5, conclusion), changed_at = ?6 WHERE repository = ?1 AND job_id = ?2 AND attempt = ?3",
-            job.Repository, job.Id, job.Attempt, job.RunnerName, job.Conclusion, sql.Now.ToText());
+            "UPDATE launch SET runner_name = coalesce(?4, runner_name), conclusion = coalesce(?5, conclusion), changed_at = ?6, started_at = coalesce(?7, started_at) WHERE repository = ?1 AND job_id = ?2 AND attempt = ?3",
+            job.Repository, job.Id, job.Attempt, job.RunnerName, job.Conclusion, sql.Now.ToText(), job.StartedAt?.ToText());
         if (job.RunnerName is { } runner && runner.StartsWith(LaunchRecord.RunnerPrefix, StringComparison.Ordinal))
             await sql.ExecuteAsync("UPDATE launch SET took_job = ?3 WHERE repository = ?1 AND key = ?2", job.Repository, runner[LaunchRecord.RunnerPrefix.Length..], job.Id);
         await DropAsync(sql, job, job.RunnerName is null ? $"the job is {job.Conclusion ?? "under way"}" : $"the job runs on {job.RunnerName}");
@@ -324,5 +324,6 @@ internal sealed class Launches(IDatabase database, string controller)
         Ending = row.TextOrNull(20),
         Timeline = row.TextOrNull(21),
         Rerun = row.TextOrNull(22) is { } rerun ? Enum.Parse<Rerun>(rerun) : null,
+        StartedAt = row.TextOrNull(23) is null ? null : row.Time(23),
     };
 }

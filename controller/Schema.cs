@@ -58,6 +58,11 @@ internal static class Schema
         CREATE TABLE redelivery (guid TEXT PRIMARY KEY, delivery INTEGER NOT NULL, found_at TEXT NOT NULL, not_before TEXT NOT NULL, times INTEGER NOT NULL);
         CREATE TABLE looked (what TEXT PRIMARY KEY, until TEXT NOT NULL);
         """,
+
+        // When the job began, for what is told of waits.
+        """
+        ALTER TABLE launch ADD COLUMN started_at TEXT;
+        """,
     ];
 
     /// <summary>Takes the steps that were not taken yet.</summary>

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 
 namespace Mayfly.Controller;
@@ -20,6 +21,9 @@ internal sealed record WorkflowJob(
 {
     /// <summary>The commit that the job runs for; empty if the event does not say.</summary>
     public string HeadSha { get; init; } = "";
+
+    /// <summary>By GitHub's clock; null until it has begun on a runner.</summary>
+    public DateTimeOffset? StartedAt { get; init; }
 
     /// <exception cref="InvalidDataException">A field is missing: names it.</exception>
     public static WorkflowJob Parse(byte[] body)
@@ -53,8 +57,12 @@ internal sealed record WorkflowJob(
             job.Name ?? "",
             job.Labels ?? throw Missing("workflow_job.labels"),
             job.RunnerName is { Length: > 0 } runner ? runner : null, // an empty one has been seen where there is none
-            job.Conclusion) { HeadSha = job.HeadSha ?? "" };
+            job.Conclusion) { HeadSha = job.HeadSha ?? "", StartedAt = StartOf(job) };
     }
+
+    /// <summary>Before it has a runner, GitHub tells the time at which the job was queued.</summary>
+    private static DateTimeOffset? StartOf(WorkflowJobFields job) => job.RunnerName is { Length: > 0 }
+        && DateTimeOffset.TryParse(job.StartedAt, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var start) ? start : null;
 
     private static InvalidDataException Missing(string field) => new($"workflow_job event: {field} is missing");
 }
@@ -62,4 +70,4 @@ internal sealed record WorkflowJob(
 internal sealed record WorkflowJobEvent(string? Action, EventInstallation? Installation, EventRepository? Repository, WorkflowJobFields? WorkflowJob);
 
 internal sealed record WorkflowJobFields(
-    long? Id, long? RunId, long? RunAttempt, string? Name, IReadOnlyList<string>? Labels, string? RunnerName, string? Conclusion, string? HeadSha);
+    long? Id, long? RunId, long? RunAttempt, string? Name, IReadOnlyList<string>? Labels, string? RunnerName, string? Conclusion, string? HeadSha, string? StartedAt);

@@ -2,6 +2,7 @@ using System.Net;
 using System.Text.Json;
 using Mayfly.Aws;
 using Mayfly.Contract;
+using Mayfly.Controller.Seen;
 
 namespace Mayfly.Controller.Reconciliation;
 
@@ -110,6 +111,7 @@ internal sealed partial class Doer(Store store, Ec2Client ec2, SsmClient ssm, Gi
             epitaph.IsInterruption && launch.Order.Spot == SpotMode.Rerun ? Rerun.Wanted : null);
         if (epitaph.IsInterruption && read.Machine is { } taken)
             spot.Failed(SpotBreaker.FamilyOf(taken.InstanceType), launch.Order.Region);
+        LastWords.Tell(launch, read.Machine?.LaunchTime, time.GetUtcNow() - read.Passed, epitaph);
         LogEnded(launch.InstanceId!, launch.Id.Repository, launch.Id.Key, epitaph.Words);
         queue.Set();
     }

@@ -28,9 +28,6 @@ internal static class Figures
 
     public static readonly Histogram<double> ListeningToStarted = Meter.CreateHistogram("mayfly.listening_to_started", "s", "From there to the job's start", advice: Waits);
 
-    public static readonly Histogram<double> JobCost = Meter.CreateHistogram("mayfly.job_cost", "USD", "Machine time at the spot price; of on-demand machines nothing is known",
-        advice: new InstrumentAdvice<double> { HistogramBucketBoundaries = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5] });
-
     private static volatile Census? _census;
 
     static Figures()

@@ -21,9 +21,8 @@ internal static class JobTrace
 
     public static ActivityTraceId IdOf(LaunchId launch) => ActivityTraceId.CreateFromBytes(SHA256.HashData(Encoding.UTF8.GetBytes($"{launch}")).AsSpan(0, 16));
 
-    /// <param name="launched">EC2's launch time.</param>
-    /// <param name="ended">When the machine was seen to have ended.</param>
-    public static void Send(LaunchRecord launch, DateTimeOffset launched, DateTimeOffset ended, string ending, IReadOnlyList<ConsoleEvent> events)
+    /// <param name="moments">When the machine's milestones were, and when it was launched and had ended.</param>
+    public static void Send(LaunchRecord launch, Moments moments, string ending)
     {
         using var whole = Start("job", launch.QueuedAt, new ActivityContext(IdOf(launch.Id), default, ActivityTraceFlags.Recorded), ActivityKind.Consumer);
         if (whole is null)
@@ -37,20 +36,18 @@ internal static class JobTrace
             whole.SetTag(key, value);
         }
 
-        Span("queue and launch", launch.QueuedAt, launched);
-        var at = launched;
-        // The agent's clock starts with its kernel; what EC2 and the firmware took before is known from the console's age alone.
-        var kernel = ended - TimeSpan.FromSeconds(events.Count > 0 ? events[^1].At : 0);
+        Span("queue and launch", launch.QueuedAt, moments.Launched);
+        var at = moments.Launched;
         foreach (var (until, name) in Phases)
         {
-            if (events.LastOrDefault(e => e.Name == until) is not { } reached)
+            if (moments.Of(until) is not { } reached)
                 continue;
-            var time = kernel + TimeSpan.FromSeconds(reached.At) is var t && t > at ? t : at;
-            Span(name, at, time);
-            at = time;
+            var to = reached > at ? reached : at;
+            Span(name, at, to);
+            at = to;
         }
 
-        whole.SetEndTime(ended.UtcDateTime);
+        whole.SetEndTime(moments.Ended.UtcDateTime);
 
         void Span(string name, DateTimeOffset from, DateTimeOffset to)
         {

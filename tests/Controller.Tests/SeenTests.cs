@@ -1,8 +1,13 @@
 using System.Globalization;
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using Mayfly.Contract;
 using Mayfly.Controller.Database;
+using Mayfly.Controller.Seen;
 using Mayfly.Lab.GitHub;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
 
 namespace Mayfly.Controller.Tests;
 
@@ -30,6 +35,39 @@ public sealed partial class SeenTests
     }
 
     [Fact]
+    public async Task A_job_that_is_over_leaves_its_waits_and_one_trace_from_the_webhook_to_the_end()
+    {
+        await using var collector = new Collector();
+        await using var world = await World.StartAsync(controller: false);
+        await world.StartControllerAsync(new Dictionary<string, string>
+        {
+            ["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.Address.AbsoluteUri, ["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf", ["OTEL_BSP_SCHEDULE_DELAY"] = "100",
+        });
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        await world.AssertLaunchedOnceAsync(job);
+        job.Runner = world.Lab.GitHub.Runners.All.Single();
+        world.Lab.GitHub.Jobs.Start(job);
+        world.Lab.GitHub.Jobs.Complete(job, "success");
+        await world.LineAsync($"job {job.Id}", "Completed", "success");
+        ConsoleEvent[] events = [new(1, 0, Milestone.KernelStarted, ""), new(8, 8, Milestone.RunnerListening, ""), new(9, 9, Milestone.JobStarted, ""), new(12, 9, Milestone.JobDone, "succeeded")];
+        var machine = world.Machines[world.Living[0].Id];
+        machine.Console = string.Join('\n', [.. events.Select(ConsoleLine.Format), ConsoleLine.Format(new ConsoleEnding("job-succeeded", 10, "the job succeeded", events)), ""]);
+        machine.Kill();
+        await world.LineAsync("ended: job-succeeded: the job succeeded");
+
+        var samples = await ScrapeAsync(world);
+        Assert.Equal(1, samples["mayfly_endings_total{ending=\"job-succeeded\"}"]);
+        Assert.Equal(1, samples["mayfly_launched_to_listening_seconds_count"]);
+        Assert.Equal((1.0, 1.0), (samples["mayfly_listening_to_started_seconds_count"], samples["mayfly_listening_to_started_seconds_sum"]));
+        var trace = await collector.BodyAsync("/v1/traces");
+        var id = JobTrace.IdOf(new LaunchId("octo-org/octo-repo", $"{job.Id}-1")).ToHexString();
+        Assert.Contains(id, Convert.ToHexStringLower(trace), StringComparison.Ordinal);
+        var text = System.Text.Encoding.Latin1.GetString(trace);
+        foreach (var word in (string[])["mayfly-controller", "queue and launch", "runner start", "wait for the job", "job-succeeded", world.Lab.Fleet.Instances.Single().Id])
+            Assert.Contains(word, text, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task It_is_ready_while_a_delivery_would_be_kept_and_says_why_when_not()
     {
         await using var world = await World.StartAsync();
@@ -50,6 +88,7 @@ public sealed partial class SeenTests
         await world.StartControllerAsync(new Dictionary<string, string> { ["Mayfly__Log"] = "json" });
         var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
         await world.LineAsync("launched {Instance} for job");
+        await world.LineAsync("{Job}", "is queued");
         var delivery = world.Lab.GitHub.Webhooks.Log[0].Guid;
         var lines = world.Log.Select(l => JsonDocument.Parse(l).RootElement.GetProperty("Properties")).ToList();
         Assert.Contains(lines, l => Of(l, "Delivery") == $"{delivery}" && Of(l, "Job") == $"{job.Id}");
@@ -74,6 +113,44 @@ public sealed partial class SeenTests
         using var http = new HttpClient { Timeout = World.Limit };
         using var response = await http.GetAsync(new Uri(world.Controller.Address, path), TestContext.Current.CancellationToken);
         return ((int)response.StatusCode, await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken));
+    }
+
+    /// <summary>Takes what OpenTelemetry's exporter sends over HTTP, as a collector does.</summary>
+    private sealed class Collector : IAsyncDisposable
+    {
+        private readonly WebApplication _app;
+        private readonly System.Threading.Channels.Channel<(string Path, byte[] Body)> _taken = System.Threading.Channels.Channel.CreateUnbounded<(string, byte[])>();
+
+        public Collector()
+        {
+            var builder = WebApplication.CreateSlimBuilder();
+            builder.WebHost.UseUrls("http://127.0.0.1:0");
+            _app = builder.Build();
+            _app.MapPost("/{**path}", async (HttpContext context) =>
+            {
+                using var body = new MemoryStream();
+                await context.Request.Body.CopyToAsync(body, context.RequestAborted);
+                await _taken.Writer.WriteAsync((context.Request.Path, body.ToArray()), context.RequestAborted);
+            });
+            _app.StartAsync().GetAwaiter().GetResult();
+        }
+
+        public Uri Address => new(_app.Urls.First());
+
+        /// <summary>The next body that is sent there.</summary>
+        public async Task<byte[]> BodyAsync(string path)
+        {
+            using var limit = new CancellationTokenSource(World.Limit);
+            await foreach (var (at, body) in _taken.Reader.ReadAllAsync(limit.Token))
+            {
+                if (at == path)
+                    return body;
+            }
+
+            throw new InvalidOperationException("the collector was closed");
+        }
+
+        public ValueTask DisposeAsync() => _app.DisposeAsync();
     }
 
     [GeneratedRegex("""^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? -?[0-9.E+-]+)$""")]

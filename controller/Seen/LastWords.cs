@@ -1,0 +1,53 @@
+using Mayfly.Contract;
+using Mayfly.Controller.Reconciliation;
+
+namespace Mayfly.Controller.Seen;
+
+/// <summary>
+/// A machine's milestones by the world's clock. Its own counts from its kernel's start; GitHub's word for when the job began
+/// ties the two together, to a second, and without it the moment at which the end was seen, to half a minute.
+/// </summary>
+/// <param name="launched">EC2's launch time.</param>
+internal sealed class Moments(DateTimeOffset launched, DateTimeOffset? kernel, DateTimeOffset ended, IReadOnlyList<ConsoleEvent> events)
+{
+    public DateTimeOffset Launched => launched;
+
+    public DateTimeOffset Ended => ended;
+
+    /// <summary>Whether waits can be told from it.</summary>
+    public bool IsTied => kernel is not null;
+
+    public static Moments From(LaunchRecord launch, DateTimeOffset launched, DateTimeOffset ended, IReadOnlyList<ConsoleEvent> events)
+    {
+        var begun = launch.RunnerName == launch.Runner ? AtOf(events, Milestone.JobStarted) : null;
+        return new Moments(launched, launch.StartedAt - begun, ended, events);
+    }
+
+    /// <returns>Null if the machine did not come so far.</returns>
+    public DateTimeOffset? Of(string milestone) =>
+        AtOf(events, milestone) is { } at ? (kernel ?? ended - (events.Count > 0 ? TimeSpan.FromSeconds(events[^1].At) : TimeSpan.Zero)) + at : null;
+
+    private static TimeSpan? AtOf(IReadOnlyList<ConsoleEvent> events, string milestone) =>
+        events.LastOrDefault(e => e.Name == milestone) is { } found ? TimeSpan.FromSeconds(found.At) : null;
+}
+
+/// <summary>What is told of a machine once it has ended: a count, the waits of its job, and its trace.</summary>
+internal static class LastWords
+{
+    /// <param name="launched">EC2's launch time; null if EC2 no longer names the machine.</param>
+    /// <param name="ended">When it was first seen to have ended.</param>
+    public static void Tell(LaunchRecord launch, DateTimeOffset? launched, DateTimeOffset ended, Epitaph epitaph)
+    {
+        Figures.Endings.Add(1, new KeyValuePair<string, object?>("ending", epitaph.Words.Split(':')[0]));
+        if (launched is not { } start)
+            return;
+        var moments = Moments.From(launch, start, ended, epitaph.Events);
+        if (moments.IsTied && moments.Of(Milestone.RunnerListening) is { } listening && moments.Of(Milestone.JobStarted) is { } begun)
+        {
+            Figures.LaunchedToListening.Record(Math.Max(0, (listening - start).TotalSeconds));
+            Figures.ListeningToStarted.Record(Math.Max(0, (begun - listening).TotalSeconds));
+        }
+
+        JobTrace.Send(launch, moments, epitaph.Words);
+    }
+}
