@@ -24,7 +24,7 @@ public sealed class TakeConfigTests : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         (_lab, _instance) = await LaunchedInstance.StartAsync(_time);
-        var role = _lab.Keys.IssueTemporary(new Principal("AROA", $"arn:aws:sts::1:assumed-role/mayfly-runner/{_instance.Id}", _instance.Arn), DateTimeOffset.MaxValue);
+        var role = _lab.Keys.IssueTemporary(new Principal("AROA", $"arn:aws:sts::{_lab.Options.Account}:assumed-role/mayfly-runner/{_instance.Id}", _instance.Arn), DateTimeOffset.MaxValue);
         _keys = new AwsKeys(role.Id, role.Secret, role.SessionToken);
         Environment.SetEnvironmentVariable("AWS_ENDPOINT_URL_SSM", _lab.AwsAddress.AbsoluteUri);
         _connection = AwsConnection.To("ssm", _lab.Options.Region, _keys, TimeSpan.FromSeconds(10), _time);
