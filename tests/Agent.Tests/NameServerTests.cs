@@ -157,11 +157,23 @@ public sealed class NameServerTests : IDisposable
     private NameServer Make(string mode, params IPEndPoint[] first)
     {
         var policy = EgressPolicy.From(LaunchSettings.From(new Dictionary<string, string> { [Tags.Egress] = mode, [Tags.EgressAllow] = Allowed }), []);
-        var server = new NameServer(new IPEndPoint(IPAddress.Loopback, 0), policy, [.. first, (IPEndPoint)_above.LocalEndPoint!], addresses =>
+        NameServer? server = null;
+        for (var attempt = 1; server is null; attempt++)
         {
-            _through.AddRange(addresses);
-            return Task.CompletedTask;
-        }, _denied.Add, TimeProvider.System);
+            try
+            {
+                server = new NameServer(new IPEndPoint(IPAddress.Loopback, 0), policy, [.. first, (IPEndPoint)_above.LocalEndPoint!], addresses =>
+                {
+                    _through.AddRange(addresses);
+                    return Task.CompletedTask;
+                }, _denied.Add, TimeProvider.System);
+            }
+            catch (SocketException e) when (e.SocketErrorCode == SocketError.AddressAlreadyInUse && attempt < 20)
+            {
+                // The port that was free for datagrams is another's for streams.
+            }
+        }
+
         _serving = server.ServeAsync();
         return server;
     }
