@@ -28,7 +28,7 @@ internal sealed class ReconcileBed : IAsyncDisposable
         App = new GitHubApp(new HttpClient { BaseAddress = lab.GitHubAddress }, Settings, RSA.Create(lab.GitHub.Options.AppKey.ExportParameters(includePrivateParameters: true)), time);
         View = new GitHubView(App);
         Repositories = new Repositories(store, View, Settings, time, NullLogger<Repositories>.Instance);
-        _launcher = new Launcher(App, new Fleet(ec2, new SpotBreaker(Settings, time), Settings, store.Launches, NullLogger<Fleet>.Instance), ec2, ssm, new AwsAccount("aws", lab.Options.Account, lab.Options.Region), Settings, store.Launches, time);
+        _launcher = new Launcher(App, new Launching.Fleet(ec2, new SpotBreaker(Settings, time), Settings, store.Launches, NullLogger<Launching.Fleet>.Instance), ec2, ssm, new AwsAccount("aws", lab.Options.Account, lab.Options.Region), Settings, store.Launches, time);
         var queue = new QueueWake(time);
         var heart = new Heart(store, time, NullLogger<Heart>.Instance);
         Intake = new Intake(store, new PolicySource(Settings, time, NullLogger<PolicySource>.Instance), new InboxWake(time), queue, new Health(store, heart, new ApplicationLifetime(NullLogger<ApplicationLifetime>.Instance), time), NullLogger<Intake>.Instance);

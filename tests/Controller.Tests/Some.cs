@@ -20,7 +20,7 @@ internal static class Some
     public static WorkflowJob Job(JobAction action = JobAction.Queued, params string[] labels) =>
         new(action, 87_654_321, "octo-org/octo-repo", 43_000_000_001, 13_000_000_001, 1, "build", labels, null, null);
 
-    public static Order Order(int vcpus) => Controller.Order.Nothing with { Region = "eu-central-1", InstanceTypes = ["m7i.xlarge"], Spot = SpotMode.Auto, Vcpus = vcpus };
+    public static Order Order(int vcpus) => Policies.Order.Nothing with { Region = "eu-central-1", InstanceTypes = ["m7i.xlarge"], Spot = SpotMode.Auto, Vcpus = vcpus };
 
     /// <summary>An order as it is kept, which is also how two are compared.</summary>
     public static string Text(Order order) => JsonSerializer.Serialize(order, OrderJson.Default.Order);

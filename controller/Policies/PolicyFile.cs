@@ -1,6 +1,6 @@
 using System.Text.RegularExpressions;
 
-namespace Mayfly.Controller;
+namespace Mayfly.Controller.Policies;
 
 /// <summary>The policy file, read and checked as a whole: whatever it says is refused at once, with its line, or can be carried out.</summary>
 internal static partial class PolicyFile

@@ -1,4 +1,4 @@
-namespace Mayfly.Controller;
+namespace Mayfly.Controller.Policies;
 
 /// <summary>Whose turn it is in one look at the queue: by the caps that hold now, which need not be those that held when a job was
 /// queued, and among those whose runner can be registered now.</summary>

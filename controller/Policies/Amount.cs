@@ -1,6 +1,6 @@
 using System.Globalization;
 
-namespace Mayfly.Controller;
+namespace Mayfly.Controller.Policies;
 
 /// <summary>How much of something: from least to most, both included.</summary>
 /// <param name="Most">Null: as much as is allowed.</param>

@@ -1,6 +1,6 @@
 using Mayfly.Aws;
 
-namespace Mayfly.Controller;
+namespace Mayfly.Controller.Launching;
 
 /// <summary>What an order means to EC2: pools to choose from, and on which market.</summary>
 internal static class Pools

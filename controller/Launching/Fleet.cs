@@ -3,7 +3,7 @@ using System.Net;
 using Mayfly.Aws;
 using Mayfly.Contract;
 
-namespace Mayfly.Controller;
+namespace Mayfly.Controller.Launching;
 
 /// <summary>
 /// Gets one instance for a job. EC2 chooses among the pools of the order; where it has nothing on spot, and the order

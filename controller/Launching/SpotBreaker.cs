@@ -1,4 +1,4 @@
-namespace Mayfly.Controller;
+namespace Mayfly.Controller.Launching;
 
 /// <summary>
 /// Keeps off spot where it does not hold: once a family's spot instances in a region were refused or interrupted often

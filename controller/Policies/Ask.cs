@@ -1,4 +1,4 @@
-namespace Mayfly.Controller;
+namespace Mayfly.Controller.Policies;
 
 /// <summary>How a machine is bought.</summary>
 internal enum SpotMode
@@ -65,7 +65,7 @@ internal sealed record Ask
             (ask, text) => text is "true" or "false" ? ask with { Sudo = text == "true" } : null,
             ask => ask.Sudo is { } sudo ? (sudo ? "true" : "false") : null, (to, from) => to with { Sudo = from.Sudo }),
         new("egress", "open, audit, allow, or host names such as *.example.com with + between",
-            (ask, text) => Controller.Egress.Parse(text) is { } egress ? ask with { Egress = egress } : null,
+            (ask, text) => Policies.Egress.Parse(text) is { } egress ? ask with { Egress = egress } : null,
             ask => ask.Egress?.Print(), (to, from) => to with { Egress = from.Egress }),
         new(RunKey, "anything that no other job bears, such as ${{ github.run_id }}",
             (ask, text) => text.Length > 0 ? ask with { Run = text } : null,

@@ -1,4 +1,4 @@
-namespace Mayfly.Controller;
+namespace Mayfly.Controller.Policies;
 
 /// <summary>What an operator lets whom have: docs/policy.md. The most specific rules hold: the repository's, its owner's, the default.</summary>
 /// <param name="Label">What a job must bear.</param>

@@ -1,4 +1,4 @@
-namespace Mayfly.Controller;
+namespace Mayfly.Controller.Policies;
 
 /// <summary>Which job is launched next, or why none.</summary>
 internal abstract record Turn

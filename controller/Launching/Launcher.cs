@@ -3,7 +3,7 @@ using System.Net;
 using Mayfly.Aws;
 using Mayfly.Contract;
 
-namespace Mayfly.Controller;
+namespace Mayfly.Controller.Launching;
 
 /// <summary>A launch that cannot succeed by being tried again; the reason is for people.</summary>
 internal sealed class LaunchRefusedException(string reason, Exception? inner = null) : Exception(reason, inner);

@@ -1,4 +1,4 @@
-namespace Mayfly.Controller;
+namespace Mayfly.Controller.Policies;
 
 /// <summary>What to do about an event: closed, so that nothing falls through.</summary>
 internal abstract record Decision

@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Net;
 
-namespace Mayfly.Controller;
+namespace Mayfly.Controller.Launching;
 
 /// <summary>
 /// The pace of one installation's calls to GitHub, which limits them in two ways: by points a minute, of which a call that

@@ -1,7 +1,7 @@
 using System.Globalization;
 using Mayfly.Controller.Reconciliation;
 
-namespace Mayfly.Controller;
+namespace Mayfly.Controller.Launching;
 
 /// <summary>
 /// How old the runner on an image is. GitHub gives no job to a runner that is not brought up to date within 30 days of a new

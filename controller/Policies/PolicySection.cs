@@ -2,7 +2,7 @@ using System.Globalization;
 using YamlDotNet.Core;
 using YamlDotNet.RepresentationModel;
 
-namespace Mayfly.Controller;
+namespace Mayfly.Controller.Policies;
 
 /// <summary>One key of the policy file as the reference shows it.</summary>
 internal sealed record PolicyKey(string Path, string Default, string Wanted, string What)

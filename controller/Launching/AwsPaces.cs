@@ -1,6 +1,6 @@
 using Mayfly.Aws;
 
-namespace Mayfly.Controller;
+namespace Mayfly.Controller.Launching;
 
 /// <summary>
 /// The paces of one account's calls in one region. A call that stands in no list below is rare and waits for nothing.

@@ -2,7 +2,7 @@ using Mayfly.Aws;
 using Mayfly.Contract;
 using Mayfly.Controller.Reconciliation;
 
-namespace Mayfly.Controller;
+namespace Mayfly.Controller.Launching;
 
 /// <summary>Keeps an eye on the runner of the image that the launch template launches. Every controller looks, since each launches.</summary>
 internal sealed partial class ImageWatch(Ec2Client ec2, GitHubView github, Settings settings, TimeProvider time, ILogger<ImageWatch> log) : BackgroundService

@@ -1,4 +1,4 @@
-namespace Mayfly.Controller;
+namespace Mayfly.Controller.Policies;
 
 /// <summary>For messages: which known word a mistyped one was meant to be.</summary>
 internal static class Nearest

@@ -1,6 +1,6 @@
 using System.Globalization;
 
-namespace Mayfly.Controller;
+namespace Mayfly.Controller.Policies;
 
 /// <summary>What an instance type's name tells of its size.</summary>
 internal static class InstanceSize

@@ -1,4 +1,4 @@
-namespace Mayfly.Controller;
+namespace Mayfly.Controller.Launching;
 
 /// <summary>
 /// A bucket of tokens in front of a service's own, so that calls wait here instead of being refused there. What is configured

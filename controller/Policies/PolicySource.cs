@@ -1,7 +1,7 @@
 using System.Security.Cryptography;
 using System.Text;
 
-namespace Mayfly.Controller;
+namespace Mayfly.Controller.Policies;
 
 /// <summary>
 /// The policy that holds now. Its file is read again when its content has changed: looked at by its content, every few

@@ -1,4 +1,4 @@
-namespace Mayfly.Controller;
+namespace Mayfly.Controller.Launching;
 
 /// <summary>What to do about a service's refusal of a launch, told by its code.
 /// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html</summary>

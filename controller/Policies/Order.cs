@@ -1,6 +1,6 @@
 using System.Text.Json.Serialization;
 
-namespace Mayfly.Controller;
+namespace Mayfly.Controller.Policies;
 
 /// <summary>What a machine has to be like, for EC2 to choose the type (attribute-based selection).
 /// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_InstanceRequirementsRequest.html</summary>

@@ -1,4 +1,4 @@
-namespace Mayfly.Controller;
+namespace Mayfly.Controller.Policies;
 
 /// <summary>What a job may connect to, by the words of the tag <c>mayfly:egress</c>.</summary>
 internal enum EgressMode

@@ -1,7 +1,7 @@
 using System.Globalization;
 using Mayfly.Contract;
 
-namespace Mayfly.Controller;
+namespace Mayfly.Controller.Policies;
 
 /// <summary>Where machines are launched: an account in a region, and the role that may.</summary>
 /// <param name="Role">Its ARN, to assume; null for the controller's own credentials.</param>
@@ -41,10 +41,10 @@ internal sealed record Allowed(
     int? Cpu, int? Ram, int? Disk, IReadOnlyList<string> Families, IReadOnlyList<string> Images, IReadOnlyList<string> Zones,
     IReadOnlyList<SpotMode> Spot, bool Sudo, IReadOnlyList<string> Egress)
 {
-    public bool Permits(EgressMode mode) => Egress.Contains(Controller.Egress.Word(mode)) || (mode == EgressMode.Allow && Egress.Any(Controller.Egress.IsHost));
+    public bool Permits(EgressMode mode) => Egress.Contains(Policies.Egress.Word(mode)) || (mode == EgressMode.Allow && Egress.Any(Policies.Egress.IsHost));
 
     /// <summary>Who may connect anywhere may also name what to connect to.</summary>
-    public bool Permits(string host) => Permits(EgressMode.Open) || Permits(EgressMode.Audit) || Egress.Any(pattern => Controller.Egress.Covers(pattern, host));
+    public bool Permits(string host) => Permits(EgressMode.Open) || Permits(EgressMode.Audit) || Egress.Any(pattern => Policies.Egress.Covers(pattern, host));
 
     public bool PermitsFamily(string family) => Families.Any(p => p == family || (p.EndsWith('*') && family.StartsWith(p[..^1], StringComparison.Ordinal)));
 }
