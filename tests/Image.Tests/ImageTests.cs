@@ -162,7 +162,7 @@ public sealed class ImageTests : IDisposable
     }
 
     [Theory]
-    [InlineData("--toolset=everything", "'everything' is no list in packer/packages; there are build minimal")]
+    [InlineData("--toolset=everything", "'everything' is no list in packer/packages; there are build docker minimal")]
     [InlineData("--extra-packages=vim;rm", "names of Debian packages with commas between")]
     [InlineData("--files=/nowhere", "'/nowhere', given by --files or --hooks, is no folder")]
     [InlineData("--hooks=/usr", "has neither job-started.d nor job-completed.d")]
