@@ -37,6 +37,16 @@ Task("Image")
         });
     });
 
+Task("DockerImage")
+    .Description("Build the image once more with the docker toolset, for its test")
+    .IsDependentOn("Image")
+    .Does(() => Once("image-docker", [System.IO.Path.Combine(root, "packer"), Artifact("agent"), Artifact("runner", "bin"), Artifact("runner", "externals"), mirror, suite], Artifact("image-docker", "manifest.json"), () =>
+    {
+        var (program, arguments) = AsRoot(System.IO.Path.Combine(root, "packer", "build.sh"),
+            ["--toolset=docker", $"--agent={Artifact("agent", "mayfly-agent")}", $"--runner={Artifact("runner")}", "--runner-kind=stand-in", $"--out={Artifact("image-docker")}", $"--cache={Artifact("cache")}", $"--suite={suite}", $"--mirror={mirror}"]);
+        Run("image-docker", program, arguments, showLine: line => line.StartsWith("image: "));
+    }));
+
 void Verify(string folder)
 {
     if (!System.IO.File.Exists(System.IO.Path.Combine(folder, "manifest.json")))

@@ -25,7 +25,9 @@ internal sealed class Bed : IAsyncDisposable
 
     private readonly TimeSpan _limit;
 
-    private Bed(TimeSpan limit) => _limit = limit;
+    private readonly IReadOnlyDictionary<string, string> _tags;
+
+    private Bed(TimeSpan limit, IReadOnlyDictionary<string, string> tags) => (_limit, _tags) = (limit, tags);
 
     public Lab.Lab Lab { get; private set; } = null!;
 
@@ -48,7 +50,7 @@ internal sealed class Bed : IAsyncDisposable
         Func<QemuOptions, QemuOptions>? machine = null, TimeSpan? limit = null)
     {
         await LayNetworkAsync();
-        var bed = new Bed(limit ?? Limit);
+        var bed = new Bed(limit ?? Limit, tags ?? new Dictionary<string, string>());
         disk ??= Built.Image;
         bed.Lab = await Mayfly.Lab.Lab.StartAsync(new LabOptions
         {
@@ -73,13 +75,26 @@ internal sealed class Bed : IAsyncDisposable
     /// <returns>What its steps printed, line by line.</returns>
     public async Task<IReadOnlyList<string>> RunJobAsync(params string[] steps)
     {
-        await using var controller = await ControllerProcess.StartAsync(Lab, Built.Controller, Path.Combine(_folder, "controller"), aws: null, ControllerLog.Enqueue);
+        await using var controller = await ControllerProcess.StartAsync(Lab, Built.Controller, Path.Combine(_folder, "controller"), aws: null, ControllerLog.Enqueue, await WritePolicyAsync());
         var (job, status) = await Lab.GitHub.Jobs.QueueAsync("tested", ["mayfly"], steps);
         Assert.Equal(202, status);
         await WaitForAsync("ec2", "instance terminated");
         var output = Lab.GitHub.Broker.StepsOutput(job.Id);
         Assert.True(job.Conclusion == "success", $"the job's conclusion is {job.Conclusion}, the machine's ending {Ending?.Ending}; its steps printed:\n{string.Join('\n', output)}");
         return output;
+    }
+
+    /// <summary>Of root and of egress the policy orders, whatever the launch template says.</summary>
+    private async Task<Dictionary<string, string>> WritePolicyAsync()
+    {
+        var file = Path.Combine(_folder, "policy.yaml");
+        await File.WriteAllTextAsync(file, $$"""
+            default:
+              allow: {sudo: true}
+              defaults: {sudo: {{_tags.GetValueOrDefault(Tags.Sudo, "false")}}, egress: {{_tags.GetValueOrDefault(Tags.Egress, "open")}}}
+
+            """);
+        return new Dictionary<string, string> { ["Mayfly__Policy"] = file };
     }
 
     /// <summary>Launches a machine without a controller; parameters as RunInstances takes them.</summary>

@@ -9,6 +9,9 @@ internal static class Built
 
     public static string Image => Require("artifacts/image/disk.raw");
 
+    /// <summary>With the docker toolset.</summary>
+    public static string DockerImage => Require("artifacts/image-docker/disk.raw");
+
     public static string Controller => Require("artifacts/controller/mayfly-controller");
 
     public static string Container => Require("artifacts/container/mayfly-controller.tar");

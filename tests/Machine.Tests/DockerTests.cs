@@ -8,7 +8,7 @@ namespace Mayfly.Machine.Tests;
 /// A job on the docker toolset: containers work as a job expects them to, and whoever has the engine's socket gets no further
 /// than a job does. The container image is made of the machine's own bash and perl; no registry is asked.
 /// </summary>
-public sealed class DockerTests(DockerImage image) : IClassFixture<DockerImage>
+public sealed class DockerTests
 {
     /// <summary>A dozen large programs start for each container, which takes an emulated machine seconds.</summary>
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(12);
@@ -80,7 +80,7 @@ public sealed class DockerTests(DockerImage image) : IClassFixture<DockerImage>
     public async Task A_job_runs_containers_and_breaks_out_of_nothing_by_them()
     {
         // The list names the metadata service too: the door refuses what no policy does.
-        await using var bed = await Bed.MakeAsync(image.Disk, tags: new Dictionary<string, string>
+        await using var bed = await Bed.MakeAsync(Built.DockerImage, tags: new Dictionary<string, string>
         {
             [Tags.Egress] = "allow", [Tags.EgressAllow] = $"{LabNetwork.Inside} 169.254.169.254", [Tags.Check] = "true",
         }, limit: Limit);
