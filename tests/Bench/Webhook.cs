@@ -1,7 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Net;
-using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
 using Mayfly.Lab;
@@ -52,7 +50,7 @@ internal static class Webhook
 
     private static async Task<double?> MeasurePeerAsync(Bed bed, Lab.Lab lab, string deliveries, CancellationToken cancel)
     {
-        var (port, queuePort) = (FreePort(), FreePort());
+        var (port, queuePort) = (ControllerProcess.FreePort(), ControllerProcess.FreePort());
         var secret = Path.Combine(bed.Folder, "secret");
         await File.WriteAllTextAsync(secret, lab.GitHub.Options.WebhookSecret, cancel);
         using var queue = StartNode("queue.mjs", $"{queuePort}", Path.Combine(bed.Folder, "queue"));
@@ -126,11 +124,4 @@ internal static class Webhook
     }
 
     private static string Script(string name) => Path.Combine(AppContext.BaseDirectory, "webhook", name);
-
-    private static int FreePort()
-    {
-        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        return ((IPEndPoint)socket.LocalEndPoint!).Port;
-    }
 }

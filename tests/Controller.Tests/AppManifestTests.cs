@@ -40,7 +40,7 @@ public sealed class AppManifestTests
         var credentials = Path.Combine(world.Folder, "credentials");
         await File.WriteAllTextAsync(credentials, $"[default]\naws_access_key_id={world.Lab.User.Id}\naws_secret_access_key={world.Lab.User.Secret}\n", TestContext.Current.CancellationToken);
         using var github = new HttpListener();
-        var address = $"http://127.0.0.1:{FreePort()}";
+        var address = $"http://127.0.0.1:{Mayfly.Lab.ControllerProcess.FreePort()}";
         github.Prefixes.Add(address + "/");
         github.Start();
         var conversion = ConvertAsync(github);
@@ -85,12 +85,5 @@ public sealed class AppManifestTests
         var output = await process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
         await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(World.Limit, TestContext.Current.CancellationToken);
         return (process.ExitCode, output + await error);
-    }
-
-    private static int FreePort()
-    {
-        using var socket = new System.Net.Sockets.Socket(System.Net.Sockets.AddressFamily.InterNetwork, System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Tcp);
-        socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        return ((IPEndPoint)socket.LocalEndPoint!).Port;
     }
 }

@@ -129,7 +129,8 @@ internal sealed class ControllerProcess : IAsyncDisposable
             onLine(line);
     }
 
-    private static int FreePort()
+    /// <summary>A port of the loopback that nobody listened on a moment ago.</summary>
+    internal static int FreePort()
     {
         using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
         socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
