@@ -18,6 +18,10 @@ internal sealed class Bed : IAsyncDisposable
     public static readonly TimeSpan Limit = TimeSpan.FromMinutes(4);
 
     private const string ImageId = "ami-0123456789abcdef0";
+
+    /// <summary>The template's device for scratch and swap; its first is the root.</summary>
+    private const string ScratchDevice = "/dev/sdb";
+
     private static bool s_networkLaid;
 
     private readonly string _folder = Directory.CreateTempSubdirectory("mayfly-bed-").FullName;
@@ -160,7 +164,7 @@ internal sealed class Bed : IAsyncDisposable
         if (instanceType is not null)
             data["InstanceType"] = instanceType;
         if (volumeGiB is not null)
-            data["BlockDeviceMappings"]![0]!["Ebs"]!["VolumeSize"] = volumeGiB;
+            data["BlockDeviceMappings"]!.AsArray().Single(d => (string?)d!["DeviceName"] == ScratchDevice)!["Ebs"]!["VolumeSize"] = volumeGiB;
         return template.ToJsonString();
     }
 
