@@ -14,14 +14,14 @@ internal sealed record AppSecrets(RSA Key, IReadOnlyList<byte[]> Webhook, string
     /// <exception cref="SettingsException">One cannot be used. Names where it is, never what it holds.</exception>
     public static async Task<AppSecrets> ReadAsync(Settings settings)
     {
-        var webhook = (await SecretText.ReadAsync("GitHub:WebhookSecretFile", settings.WebhookSecretFile, settings.Region))
+        var webhook = (await ReferredText.ReadAsync("GitHub:WebhookSecretFile", settings.WebhookSecretFile, settings.Region, CancellationToken.None))
             .Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries).Select(Encoding.UTF8.GetBytes).ToList();
         if (webhook.Count == 0) // anyone can sign with an empty secret
             throw Unusable("GitHub:WebhookSecretFile", settings.WebhookSecretFile, "is empty; write the secret of the App's webhook into it");
         if (webhook.Count > MostWebhookSecrets)
             throw Unusable("GitHub:WebhookSecretFile", settings.WebhookSecretFile, $"holds {webhook.Count} lines; {MostWebhookSecrets} at most are taken, the new secret and the one before");
-        var pem = await SecretText.ReadAsync("GitHub:PrivateKeyFile", settings.PrivateKeyFile, settings.Region);
-        var password = settings.DatabasePasswordFile.Length > 0 ? (await SecretText.ReadAsync("DatabasePasswordFile", settings.DatabasePasswordFile, settings.Region)).Trim() : null;
+        var pem = await ReferredText.ReadAsync("GitHub:PrivateKeyFile", settings.PrivateKeyFile, settings.Region, CancellationToken.None);
+        var password = settings.DatabasePasswordFile.Length > 0 ? (await ReferredText.ReadAsync("DatabasePasswordFile", settings.DatabasePasswordFile, settings.Region, CancellationToken.None)).Trim() : null;
         var key = RSA.Create();
         try
         {

@@ -64,7 +64,7 @@ internal static class Program
         {
             var builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { Args = [], ContentRootPath = AppContext.BaseDirectory });
             var settings = Settings.From(builder.Configuration);
-            _ = PolicySource.Read(settings);
+            _ = await PolicySource.ReadAsync(settings, CancellationToken.None);
             var secrets = await AppSecrets.ReadAsync(settings);
             if (arguments is ["--check-config"])
             {
@@ -112,9 +112,10 @@ internal static class Program
         var account = await FindAccountAsync(settings);
         var inbox = new InboxWake(time);
 
-        builder.Services.AddSingleton(time).AddSingleton(settings).AddSingleton(store).AddSingleton(store.Launches).AddSingleton(inbox).AddSingleton<QueueWake>().AddSingleton<Heart>().AddSingleton<PolicySource>().AddSingleton<Health>().AddSingleton(_ => new Observers(Version))
+        builder.Services.AddSingleton(time).AddSingleton(settings).AddSingleton(store).AddSingleton(store.Launches).AddSingleton(inbox).AddSingleton<QueueWake>().AddSingleton<Heart>().AddSingleton<Health>().AddSingleton(_ => new Observers(Version))
             .AddSingleton(ec2).AddSingleton(paces).AddSingleton(github).AddSingleton(account).AddSingleton<SpotBreaker>().AddSingleton<Fleet>().AddSingleton<Launcher>();
-        builder.Services.AddSingleton(ssm).AddSingleton<Intake>();
+        var policy = await PolicySource.ReadAsync(settings, CancellationToken.None);
+        builder.Services.AddSingleton(ssm).AddSingleton<Intake>().AddSingleton(services => new PolicySource(policy, settings, ssm, time, services.GetRequiredService<ILogger<PolicySource>>()));
         builder.Services.AddSingleton<GitHubView>().AddSingleton<Repositories>().AddSingleton<Look>().AddSingleton<Doer>().AddSingleton<Redelivery>().AddSingleton<QueueListing>().AddSingleton<ImageWatch>();
         // The first to start is the last to stop.
         builder.Services.AddHostedService(services => services.GetRequiredService<Heart>()).AddHostedService(services => services.GetRequiredService<PolicySource>())
@@ -127,7 +128,7 @@ internal static class Program
         app.MapGet("/readyz", health.ReadyAsync);
         app.MapGet("/metrics", () => Results.Text(page.Render(), MetricsPage.ContentType));
         app.Logger.LogInformation("mayfly-controller {Version}: {Repositories}, label {Label}, launch template {Template} in {Region}, database {Database}, policy {Policy}",
-            Version, string.Join(", ", settings.Repositories), settings.Label, settings.LaunchTemplate, settings.Region, settings.Database, settings.PolicyFile.Length > 0 ? settings.PolicyFile : "of the settings");
+            Version, string.Join(", ", settings.Repositories), settings.Label, settings.LaunchTemplate, settings.Region, settings.Database, settings.Policy.Length > 0 ? settings.Policy : "of the settings");
         return app;
     }
 

@@ -42,10 +42,10 @@ internal sealed class SettingSource(IConfigurationSection? section)
     /// <returns>Calls a second.</returns>
     public double PerMinute(string key, long byDefault, string what) => Number(key, byDefault, 1, 1_000_000, $"calls a minute of {what}") / 60.0;
 
-    /// <summary>Where a secret is; what it holds is read elsewhere.</summary>
+    /// <summary>Where a secret or a long text is; what it holds is read elsewhere.</summary>
     /// <param name="byDefault">Empty where there need be none.</param>
-    public string Secret(string key, string? byDefault, string what) =>
-        Of(key, byDefault, "a file that exists and can be read, or `ssm:` and a parameter's name,", what, (string text, out string value) => (value = text).Length == 0 || SecretText.IsReference(text));
+    public string Reference(string key, string? byDefault, string what) =>
+        Of(key, byDefault, "a file that exists and can be read, or `ssm:` and a parameter's name,", what, (string text, out string value) => (value = text).Length == 0 || ReferredText.IsReference(text));
 
     public Uri Address(string key, string byDefault, string what) =>
         Of(key, byDefault, "an http or https address", what, (string text, out Uri value) => Uri.TryCreate(text, UriKind.Absolute, out value!) && value.Scheme is "https" or "http");

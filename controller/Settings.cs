@@ -12,9 +12,9 @@ internal sealed record Settings(SettingSource Source)
 {
     public long AppId { get; init; } = Source.Number("GitHub:AppId", null, 1, long.MaxValue, "the App's number");
 
-    public string PrivateKeyFile { get; init; } = Source.Secret("GitHub:PrivateKeyFile", null, "the App's private key, in PEM, as GitHub gave it");
+    public string PrivateKeyFile { get; init; } = Source.Reference("GitHub:PrivateKeyFile", null, "the App's private key, in PEM, as GitHub gave it");
 
-    public string WebhookSecretFile { get; init; } = Source.Secret("GitHub:WebhookSecretFile", null, "the webhook's secret; an empty one is refused. Two lines, while it is being changed: both are taken");
+    public string WebhookSecretFile { get; init; } = Source.Reference("GitHub:WebhookSecretFile", null, "the webhook's secret; an empty one is refused. Two lines, while it is being changed: both are taken");
 
     public IReadOnlyList<long> Installations { get; init; } = Source.List<long>("GitHub:Installations", null, "an installation's number", "the installations whose events are taken", IsNumber);
 
@@ -31,14 +31,14 @@ internal sealed record Settings(SettingSource Source)
     public IReadOnlyList<string> InstanceTypes { get; init; } = Source.List<string>("InstanceTypes", "", "an instance type", "in order of preference; none takes the launch template's own", IsType);
 
     /// <summary>Empty: by these settings alone.</summary>
-    public string PolicyFile { get; init; } = Source.Of("Policy", "", "a file that exists and can be read", "the policy, see [policy.md](policy.md); read again when it changes; none launches by these settings alone", (string text, out string value) => (value = text).Length == 0 || File.Exists(text));
+    public string Policy { get; init; } = Source.Reference("Policy", "", "the policy, see [policy.md](policy.md); read again when it changes; none launches by these settings alone");
 
     /// <summary>Whether configurations travel by instance tags, the weaker way, instead of SSM parameters.</summary>
     public bool ConfigInTags { get; init; } = Source.Choice("Config", ["ssm", "tags"], "how a configuration reaches its machine: by a SecureString parameter, or by instance tags (weaker, see below)") == "tags";
 
     public string Database { get; init; } = Source.Text("Database", "/var/lib/mayfly/controller.db", "SQLite file, or PostgreSQL's connection string (`Host=...;Database=...;Username=...;Passfile=...`) where several controllers share one; made and migrated at start");
 
-    public string DatabasePasswordFile { get; init; } = Source.Secret("DatabasePasswordFile", "", "the password of PostgreSQL's user, where its connection string has no `Passfile`");
+    public string DatabasePasswordFile { get; init; } = Source.Reference("DatabasePasswordFile", "", "the password of PostgreSQL's user, where its connection string has no `Passfile`");
 
     public TimeSpan Lease { get; init; } = Source.Seconds("Lease", 30, 3, 3600, "after which a controller that is silent counts as gone, and another takes up what it was at");
 

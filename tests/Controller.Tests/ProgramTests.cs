@@ -60,13 +60,39 @@ public sealed class ProgramTests
         Assert.Contains("ParameterNotFound", output, StringComparison.Ordinal);
     }
 
-    private static async Task PutAsync(World world, string name, string value)
+    [Fact]
+    public async Task The_policy_comes_from_SSM_where_its_setting_says_so_and_a_wrong_or_missing_one_is_refused_at_start()
+    {
+        await using var world = await World.StartAsync(controller: false);
+        const string Name = "/mayfly/controller/policy";
+        await PutAsync(world, Name, "default: {allow: {cpu: 4, ram: 16, families: [m7i]}}", "String");
+        await world.StartControllerAsync(new Dictionary<string, string> { ["Mayfly__Policy"] = $"ssm:{Name}" });
+        await world.LineAsync("policy ssm:/mayfly/controller/policy");
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", ["mayfly/cpu=8"], []);
+        await world.LineAsync($"{job.Id}", "cpu=8", "4");
+
+        var settings = new Dictionary<string, string>
+        {
+            ["AWS_REGION"] = world.Lab.Options.Region, ["AWS_ENDPOINT_URL_SSM"] = world.Lab.AwsAddress.AbsoluteUri, ["AWS_SHARED_CREDENTIALS_FILE"] = Path.Combine(world.Folder, "credentials"),
+            ["Mayfly__GitHub__AppId"] = "7", ["Mayfly__GitHub__Installations"] = "1", ["Mayfly__GitHub__Repositories"] = "o/r", ["Mayfly__Policy"] = "ssm:/mayfly/controller/wrong",
+            ["Mayfly__GitHub__PrivateKeyFile"] = Path.Combine(world.Folder, "app.pem"), ["Mayfly__GitHub__WebhookSecretFile"] = Path.Combine(world.Folder, "webhook.secret"),
+        };
+        var (code, output) = await RunAsync(["--check-config"], settings);
+        Assert.Equal(78, code);
+        Assert.Contains("Mayfly:Policy='ssm:/mayfly/controller/wrong': it cannot be read: GetParameter: ParameterNotFound", output, StringComparison.Ordinal);
+        await PutAsync(world, "/mayfly/controller/wrong", "default:\n  alow: {}", "String");
+        (code, output) = await RunAsync(["--check-config"], settings);
+        Assert.Equal(78, code);
+        Assert.Contains("ssm:/mayfly/controller/wrong, line 2, column 3: default.'alow' is not known", output, StringComparison.Ordinal);
+    }
+
+    private static async Task PutAsync(World world, string name, string value, string type = "SecureString")
     {
         using var http = new HttpClient(new Amazon.Runtime.Signing.SigV4SigningHandler(
             new Amazon.Runtime.BasicAWSCredentials(world.Lab.User.Id, world.Lab.User.Secret), Amazon.RegionEndpoint.GetBySystemName(world.Lab.Options.Region), "ssm", new HttpClientHandler()));
         using var request = new HttpRequestMessage(HttpMethod.Post, world.Lab.AwsAddress)
         {
-            Content = new StringContent(System.Text.Json.JsonSerializer.Serialize(new { Name = name, Value = value, Type = "SecureString", Tier = "Standard" }), new System.Net.Http.Headers.MediaTypeHeaderValue("application/x-amz-json-1.1")),
+            Content = new StringContent(System.Text.Json.JsonSerializer.Serialize(new { Name = name, Value = value, Type = type, Tier = "Standard" }), new System.Net.Http.Headers.MediaTypeHeaderValue("application/x-amz-json-1.1")),
             Headers = { { "X-Amz-Target", "AmazonSSM.PutParameter" } },
         };
         using var response = await http.SendAsync(request, TestContext.Current.CancellationToken);

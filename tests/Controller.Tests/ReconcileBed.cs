@@ -31,7 +31,7 @@ internal sealed class ReconcileBed : IAsyncDisposable
         _launcher = new Launcher(App, new Launching.Fleet(ec2, new SpotBreaker(Settings, time), Settings, store.Launches, NullLogger<Launching.Fleet>.Instance), ec2, ssm, new AwsAccount("aws", lab.Options.Account, lab.Options.Region), Settings, store.Launches, time);
         var queue = new QueueWake(time);
         var heart = new Heart(store, time, NullLogger<Heart>.Instance);
-        Intake = new Intake(store, new PolicySource(Settings, time, NullLogger<PolicySource>.Instance), new InboxWake(time), queue, new Health(store, heart, new ApplicationLifetime(NullLogger<ApplicationLifetime>.Instance), time), NullLogger<Intake>.Instance);
+        Intake = new Intake(store, new PolicySource(new PolicyRead(Policy.Of(Settings), ""), Settings, ssm, time, NullLogger<PolicySource>.Instance), new InboxWake(time), queue, new Health(store, heart, new ApplicationLifetime(NullLogger<ApplicationLifetime>.Instance), time), NullLogger<Intake>.Instance);
         Redelivery = new Redelivery(store, View, Settings, time, NullLogger<Redelivery>.Instance);
         Listing = new QueueListing(Intake, View, Repositories, NullLogger<QueueListing>.Instance);
         Image = new ImageWatch(ec2, View, Settings, time, NullLogger<ImageWatch>.Instance);
