@@ -16,6 +16,12 @@ internal sealed class Deliveries(IDatabase database)
 
     public static async ValueTask DoneAsync(ISql sql, string id) => await sql.ExecuteAsync("UPDATE delivery SET done = 1 WHERE id = ?1", id);
 
+    /// <summary>Deletes deliveries that were worked on, the oldest first.</summary>
+    /// <param name="age">Of the youngest that may go.</param>
+    /// <returns>How many.</returns>
+    public Task<int> ForgetAsync(TimeSpan age, int most) => database.TransactAsync(sql => sql.ExecuteAsync(
+        "DELETE FROM delivery WHERE id IN (SELECT id FROM delivery WHERE done = 1 AND received_at < ?1 ORDER BY received_at LIMIT ?2)", (sql.Now - age).ToText(), most));
+
     public Task<List<string>> OpenAsync() => database.TransactAsync(sql => sql.QueryAsync("SELECT id FROM delivery WHERE done = 0 ORDER BY received_at", row => row.Text(0)));
 
     public Task<long> CountAsync() => database.TransactAsync(async sql => (await sql.QueryAsync("SELECT count(*) FROM delivery", row => row.Integer(0)))[0]);

@@ -28,6 +28,8 @@ internal sealed class Launches(IDatabase database, string controller)
 {
     private const string AtWork = "('Launching', 'Storing', 'Undoing')";
 
+    private const string Settled = "('Ended', 'Refused', 'Dropped')";
+
     private const string Select =
         """
         SELECT repository, key, state, changed_at, installation, job_id, run_id, attempt, machine, name, labels, wanted, queued_at,
@@ -195,7 +197,7 @@ internal sealed class Launches(IDatabase database, string controller)
     public Task<List<LaunchRecord>> UnsettledAsync(TimeSpan since, IEnumerable<LaunchId> named) => database.TransactAsync(async sql =>
     {
         var from = (sql.Now - since).ToText();
-        var launches = await sql.QueryAsync($"{Select} WHERE state NOT IN ('Ended', 'Refused', 'Dropped')", Read);
+        var launches = await sql.QueryAsync($"{Select} WHERE state NOT IN {Settled}", Read);
         var ended = await sql.QueryAsync(
             $"""
             {Select} WHERE state = 'Ended' AND conclusion IS NULL AND changed_at >= ?1 AND NOT EXISTS (
@@ -214,6 +216,27 @@ internal sealed class Launches(IDatabase database, string controller)
         return launches;
     });
 
+    /// <summary>Deletes launches that are settled, the oldest first: at an end, with nothing left to tell anybody or to run again. A job's
+    /// launches go together, since as long as one stands the job is known to have been given a machine.</summary>
+    /// <param name="age">Since the last change of the youngest that may go.</param>
+    /// <returns>How many.</returns>
+    public Task<int> ForgetAsync(TimeSpan age, int most) => database.TransactAsync(async sql =>
+    {
+        var before = (sql.Now - age).ToText();
+        // Without a turn a repository has its turn by what waits: the same, unless something has waited for longer.
+        await sql.ExecuteAsync("DELETE FROM turn WHERE taken_at < ?1 AND NOT EXISTS (SELECT 1 FROM launch WHERE launch.repository = turn.repository AND state = 'Waiting')", before);
+        return await sql.ExecuteAsync(
+            $"""
+            DELETE FROM launch WHERE (repository, key) IN (
+              SELECT repository, key FROM launch AS old
+              WHERE state IN {Settled} AND changed_at < ?1 AND tell IS NULL AND (rerun IS NULL OR rerun <> 'Wanted') AND NOT EXISTS (
+                SELECT 1 FROM launch AS other
+                WHERE other.repository = old.repository AND other.job_id = old.job_id AND other.attempt = old.attempt
+                AND (other.state NOT IN {Settled} OR other.changed_at >= ?1 OR other.tell IS NOT NULL OR other.rerun = 'Wanted'))
+              ORDER BY changed_at LIMIT ?2{sql.SkipLocked})
+            """, before, most);
+    });
+
     /// <summary>Every repository that a job came from.</summary>
     public Task<List<Repo>> RepositoriesAsync() => database.TransactAsync(sql => sql.QueryAsync(
         "SELECT repository, max(installation) FROM launch WHERE installation <> 0 GROUP BY repository ORDER BY repository", row => new Repo(row.Integer(1), row.Text(0))));
@@ -222,7 +245,7 @@ internal sealed class Launches(IDatabase database, string controller)
 
     /// <summary>How many launches stand in each state that is not an end.</summary>
     public static ValueTask<List<(LaunchState State, long Count)>> CountAsync(ISql sql) => sql.QueryAsync(
-        "SELECT state, count(*) FROM launch WHERE state NOT IN ('Ended', 'Refused', 'Dropped') GROUP BY state", row => (Enum.Parse<LaunchState>(row.Text(0)), row.Integer(1)));
+        $"SELECT state, count(*) FROM launch WHERE state NOT IN {Settled} GROUP BY state", row => (Enum.Parse<LaunchState>(row.Text(0)), row.Integer(1)));
 
     private static async ValueTask<bool> WasInterruptedAsync(ISql sql, WorkflowJob job) => (await sql.QueryAsync(
         "SELECT 1 FROM launch WHERE repository = ?1 AND run_id = ?2 AND attempt = ?3 AND name = ?4 AND rerun IS NOT NULL LIMIT 1",

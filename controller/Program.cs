@@ -120,7 +120,7 @@ internal static class Program
         // The first to start is the last to stop.
         builder.Services.AddHostedService(services => services.GetRequiredService<Heart>()).AddHostedService(services => services.GetRequiredService<PolicySource>())
             .AddHostedService(services => services.GetRequiredService<Intake>()).AddHostedService<Scheduler>().AddHostedService<RefusalTeller>()
-            .AddHostedService<Reconciler>().AddHostedService<LostEvents>().AddHostedService(services => services.GetRequiredService<ImageWatch>()).AddHostedService<Counting>();
+            .AddHostedService<Reconciler>().AddHostedService<LostEvents>().AddHostedService(services => services.GetRequiredService<ImageWatch>()).AddHostedService<Counting>().AddHostedService<Pruner>();
         var app = builder.Build();
         app.MapPost("/webhook", new Webhook(store.Deliveries, inbox, settings, secrets.Webhook, app.Services.GetRequiredService<ILogger<Webhook>>()).HandleAsync);
         var (health, page) = (app.Services.GetRequiredService<Health>(), app.Services.GetRequiredService<Observers>().Page);

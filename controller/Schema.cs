@@ -63,6 +63,12 @@ internal static class Schema
         """
         ALTER TABLE launch ADD COLUMN started_at TEXT;
         """,
+
+        // What is settled, by its age: it is deleted one day.
+        """
+        CREATE INDEX delivery_done ON delivery (received_at) WHERE done = 1;
+        CREATE INDEX launch_settled ON launch (changed_at) WHERE state IN ('Ended', 'Refused', 'Dropped');
+        """,
     ];
 
     /// <summary>Takes the steps that were not taken yet.</summary>

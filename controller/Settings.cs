@@ -50,6 +50,9 @@ internal sealed record Settings(SettingSource Source)
 
     public TimeSpan FindEvery { get; init; } = Source.Seconds("FindEvery", 120, 1, 86_400, "between two looks for deliveries that failed and queued jobs that nobody told of");
 
+    /// <summary>Longer than GitHub can send a delivery again, which it is told apart from a new one by, and longer than a job may run.</summary>
+    public TimeSpan Keep { get; init; } = TimeSpan.FromDays(Source.Number("Keep", 30, 7, 3650, "days for which deliveries and launches are kept once they are settled; younger ones tell what is known already"));
+
     public int SpotFailures { get; init; } = (int)Source.Number("Spot:Failures", 5, 1, 1000, "spot instances of a family that were refused or interrupted before `spot=auto` and `spot=rerun` go on demand");
 
     public TimeSpan SpotWindow { get; init; } = Source.Seconds("Spot:Window", 600, 1, 86_400, "within which they count");

@@ -343,6 +343,96 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         Assert.Empty(await store.Redeliveries.TakeAsync(10));
     }
 
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task Deliveries_are_forgotten_by_their_age_the_oldest_first_and_never_while_they_are_open(string kind)
+    {
+        var store = await OpenAsync(kind);
+        var all = new List<Delivery>();
+        for (var i = 0; i < 4; i++)
+        {
+            all.Add(Some.Delivery());
+            await store.Deliveries.AcceptAsync(all[i]);
+            _time.Move(TimeSpan.FromSeconds(1));
+        }
+
+        foreach (var done in all.Skip(1))
+        {
+            await store.TransactAsync(async sql =>
+            {
+                await Deliveries.DoneAsync(sql, done.Id);
+                return 0;
+            });
+        }
+
+        Assert.Equal(0, await store.Deliveries.ForgetAsync(TimeSpan.FromDays(1), 10));
+        Assert.Equal(2, await store.Deliveries.ForgetAsync(Future, 2));
+        Assert.False(await store.Deliveries.AcceptAsync(all[3])); // known still
+        Assert.Equal(1, await store.Deliveries.ForgetAsync(Future, 10));
+        Assert.Equal((1, all[0].Id), (await store.Deliveries.CountAsync(), Assert.Single(await store.Deliveries.OpenAsync())));
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task A_launch_is_forgotten_by_its_age_and_never_before_all_is_settled(string kind)
+    {
+        var store = await OpenAsync(kind);
+        for (var job = 2; job <= 5; job++)
+            await QueueAsync(store, job);
+        var claimed = (await ClaimAsync(store)).ToDictionary(l => l.JobId);
+        var waiting = await QueueAsync(store, 1);
+        await store.Launches.LaunchedAsync(claimed[2].Id, "i-2");
+        await store.Launches.EndedAsync(claimed[3].Id, "spot-interrupted: gone", "[]", Rerun.Wanted);
+        await store.Launches.RefusedAsync(claimed[4].Id, "denied"); // its user is not told yet
+        await store.Launches.EndedAsync(claimed[5].Id, "job-succeeded: done", "[]");
+
+        Assert.Equal(0, await store.Launches.ForgetAsync(TimeSpan.FromDays(1), 10));
+        Assert.Equal(1, await store.Launches.ForgetAsync(Future, 10));
+        Assert.Null(await store.Launches.FindAsync(claimed[5].Id));
+        foreach (var id in (LaunchId[])[waiting, claimed[2].Id, claimed[3].Id, claimed[4].Id])
+            Assert.NotNull(await store.Launches.FindAsync(id));
+
+        await store.Launches.ToldAsync(claimed[4].Id);
+        await store.Launches.RerunAsync(claimed[3], 3, Rerun.Asked);
+        Assert.Equal(1, await store.Launches.ForgetAsync(Future, 1));
+        Assert.Equal(1, await store.Launches.ForgetAsync(Future, 10));
+        Assert.Equal(0, await store.Launches.ForgetAsync(Future, 10));
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task A_jobs_launches_are_forgotten_together_so_that_it_is_given_no_machine_twice(string kind)
+    {
+        var store = await OpenAsync(kind);
+        await QueueAsync(store, 1);
+        var first = Assert.Single(await ClaimAsync(store));
+        await store.Launches.EndedAsync(first.Id, "idle: no job came", "[]");
+        await store.Launches.ReplaceAsync(first);
+        Assert.Equal(0, await store.Launches.ForgetAsync(Future, 10));
+        Assert.False((await store.TransactAsync(sql => Launches.QueueAsync(sql, Job(1), Order.Nothing))).IsNew);
+        var second = Assert.Single(await ClaimAsync(store));
+        await store.Launches.EndedAsync(second.Id, "job-succeeded: done", "[]");
+        Assert.Equal(2, await store.Launches.ForgetAsync(Future, 10));
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task A_repositorys_last_turn_is_forgotten_unless_something_of_its_waits(string kind)
+    {
+        var store = await OpenAsync(kind);
+        var first = await QueueAsync(store, 1);
+        await ClaimAsync(store);
+        await store.Launches.EndedAsync(first, "job-succeeded: done", "[]");
+        await QueueAsync(store, 2);
+        await store.Launches.ForgetAsync(Future, 10);
+        Assert.NotNull(await LastTurnAsync());
+        await store.Launches.RefuseWaitingAsync(new LaunchId("octo-org/octo-repo", "2-1"), "too large");
+        await store.Launches.ForgetAsync(Future, 10);
+        Assert.Null(await LastTurnAsync());
+
+        async Task<string?> LastTurnAsync() => (await store.TransactAsync(sql => sql.QueryAsync("SELECT taken_at FROM turn", row => row.Text(0)))).SingleOrDefault();
+    }
+
     [Fact]
     public async Task A_database_of_the_first_version_is_migrated_and_its_launches_under_way_go_on()
     {
@@ -363,6 +453,9 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         Assert.Equal((LaunchState.Storing, "i-1", 3, 1L), (launch.State, launch.InstanceId, launch.Spent, launch.JobId));
         Assert.Equal("d1", Assert.Single(await store.Deliveries.OpenAsync()));
     }
+
+    /// <summary>An age that everything has, by whichever clock.</summary>
+    private static readonly TimeSpan Future = TimeSpan.FromSeconds(-5);
 
     /// <summary>As the first release made it, with a launch that it was at.</summary>
     private const string FirstVersion =
