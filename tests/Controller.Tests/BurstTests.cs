@@ -1,3 +1,5 @@
+using System.Text.Json;
+
 namespace Mayfly.Controller.Tests;
 
 /// <summary>Hundreds of jobs at one moment, by a clock that is moved by hand; the bench does it with thousands.</summary>
@@ -19,5 +21,20 @@ public sealed class BurstTests
         {
             Directory.Delete(folder, recursive: true);
         }
+    }
+
+    [Fact]
+    public void What_is_measured_runs_by_the_controllers_own_settings_with_one_heap()
+    {
+        var (controller, burst) = (RuntimeSettings("mayfly-controller"), RuntimeSettings("mayfly-burst"));
+        Assert.Equal(controller, burst);
+        Assert.Equal("false", controller["System.GC.Server"]);
+    }
+
+    /// <summary>What the runtime reads at start, beside the program.</summary>
+    private static SortedDictionary<string, string> RuntimeSettings(string program)
+    {
+        using var file = JsonDocument.Parse(File.ReadAllText(Path.Combine(AppContext.BaseDirectory, $"{program}.runtimeconfig.json")));
+        return new(file.RootElement.GetProperty("runtimeOptions").GetProperty("configProperties").EnumerateObject().ToDictionary(p => p.Name, p => p.Value.GetRawText()));
     }
 }
