@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using Mayfly.Controller.Database;
 
@@ -30,11 +31,20 @@ internal sealed class Launches(IDatabase database, string controller)
 
     private const string Settled = "('Ended', 'Refused', 'Dropped')";
 
-    private const string Select =
-        """
-        SELECT repository, key, state, changed_at, installation, job_id, run_id, attempt, machine, name, labels, wanted, queued_at,
-               tries, spent, instance_id, runner_name, took_job, conclusion, reason, ending, timeline, rerun, started_at FROM launch
-        """;
+    // In the words of Schema's indices: SQLite takes an index of some rows only where a query repeats its condition.
+    private const string IsOpen = $"state NOT IN {Settled}";
+    private const string IsAlive = "state IN ('Launching', 'Storing', 'Undoing', 'Launched')";
+
+    /// <summary>Repositories that are asked for their first in line at once.</summary>
+    private const int Together = 16;
+
+    /// <summary>The first in line of each repository; ?1 how many, ?2 now, and the repositories from ?3 on.</summary>
+    private static readonly string FirstInLine = string.Join(" UNION ALL ", Enumerable.Range(3, Together).Select(number => string.Create(CultureInfo.InvariantCulture,
+        $"""
+        SELECT * FROM (
+          SELECT repository, key, queued_at, vcpus, installation FROM launch
+          WHERE state = 'Waiting' AND repository = ?{number} AND not_before <= ?2 ORDER BY queued_at, key LIMIT ?1) AS line{number}
+        """)));
 
     /// <summary>Puts a job in the queue, unless a machine was decided on before. One that is run again since EC2 interrupted it
     /// is given what EC2 does not take back.</summary>
@@ -101,7 +111,7 @@ internal sealed class Launches(IDatabase database, string controller)
         await sql.LockAsync("queue"); // or two controllers would fill the same place below a cap
         var now = sql.Now.ToText();
         var claimed = await sql.QueryAsync(
-            $"SELECT repository, key FROM launch WHERE state IN {AtWork} AND job_id <> 0 AND not_before <= ?1 AND {Membership.IsFree("?1")} ORDER BY queued_at LIMIT ?2",
+            $"SELECT repository, key FROM launch WHERE {IsOpen} AND state IN {AtWork} AND job_id <> 0 AND not_before <= ?1 AND {Membership.IsFree("?1")} ORDER BY queued_at LIMIT ?2",
             row => new LaunchId(row.Text(0), row.Text(1)), now, most);
         if (claimed.Count < most)
             claimed.AddRange(await InLineAsync(sql, most - claimed.Count, next));
@@ -188,23 +198,26 @@ internal sealed class Launches(IDatabase database, string controller)
     });
 
     /// <summary>Launches whose machine runs, as far as is known.</summary>
-    public Task<List<LaunchRecord>> AliveAsync() => database.TransactAsync(sql => sql.QueryAsync($"{Select} WHERE state = 'Launched'", Read));
+    public Task<List<LaunchRecord>> AliveAsync() => database.TransactAsync(sql => new LaunchReader().ReadAsync(sql, $"{IsAlive} AND state = 'Launched'"));
 
-    /// <summary>Launches that reconciliation has something to do with: those that have not ended, jobs that were not seen to end though
-    /// their machine has, and jobs to be run again.</summary>
+    /// <summary>Launches that reconciliation has something to do with: machines, those that are being launched, jobs that were not seen
+    /// to end though their machine has, and jobs to be run again. A job that waits for its first machine has nothing yet that could be
+    /// lost, and the queue may be long; one that waits for another is told of, since its last one is of no use to it.</summary>
     /// <param name="since">What ended earlier is past help.</param>
     /// <param name="named">These too, whatever has become of them.</param>
     public Task<List<LaunchRecord>> UnsettledAsync(TimeSpan since, IEnumerable<LaunchId> named) => database.TransactAsync(async sql =>
     {
         var from = (sql.Now - since).ToText();
-        var launches = await sql.QueryAsync($"{Select} WHERE state NOT IN {Settled}", Read);
-        var ended = await sql.QueryAsync(
-            $"""
-            {Select} WHERE state = 'Ended' AND conclusion IS NULL AND changed_at >= ?1 AND NOT EXISTS (
+        var reader = new LaunchReader();
+        var launches = await reader.ReadAsync(sql, IsAlive);
+        launches.AddRange(await reader.ReadAsync(sql, "state = 'Waiting' AND machine > 1"));
+        var ended = await reader.ReadAsync(sql,
+            """
+            state = 'Ended' AND conclusion IS NULL AND changed_at >= ?1 AND NOT EXISTS (
               SELECT 1 FROM launch AS newer
               WHERE newer.repository = launch.repository AND newer.job_id = launch.job_id AND newer.attempt = launch.attempt AND newer.machine > launch.machine)
-            """, Read, from);
-        ended.AddRange(await sql.QueryAsync($"{Select} WHERE rerun = 'Wanted'", Read));
+            """, from);
+        ended.AddRange(await reader.ReadAsync(sql, "rerun = 'Wanted'"));
         var known = launches.Select(l => l.Id).ToHashSet();
         launches.AddRange(ended.Where(l => known.Add(l.Id)));
         foreach (var id in named)
@@ -245,17 +258,21 @@ internal sealed class Launches(IDatabase database, string controller)
 
     /// <summary>How many launches stand in each state that is not an end.</summary>
     public static ValueTask<List<(LaunchState State, long Count)>> CountAsync(ISql sql) => sql.QueryAsync(
-        $"SELECT state, count(*) FROM launch WHERE state NOT IN {Settled} GROUP BY state", row => (Enum.Parse<LaunchState>(row.Text(0)), row.Integer(1)));
+        $"SELECT state, count(*) FROM launch WHERE {IsOpen} GROUP BY state", row => (Enum.Parse<LaunchState>(row.Text(0)), row.Integer(1)));
+
+    /// <summary>When the oldest job that waits was queued; null if none waits.</summary>
+    public static async ValueTask<DateTimeOffset?> WaitingSinceAsync(ISql sql) =>
+        (await sql.QueryAsync($"SELECT min(queued_at) FROM launch WHERE {IsOpen} AND state = 'Waiting'", row => row.TextOrNull(0) is null ? (DateTimeOffset?)null : row.Time(0)))[0];
 
     private static async ValueTask<bool> WasInterruptedAsync(ISql sql, WorkflowJob job) => (await sql.QueryAsync(
         "SELECT 1 FROM launch WHERE repository = ?1 AND run_id = ?2 AND attempt = ?3 AND name = ?4 AND rerun IS NOT NULL LIMIT 1",
         row => row.Integer(0), job.Repository, job.RunId, job.Attempt - 1, job.Name)).Count > 0;
 
     private static async ValueTask<LaunchRecord?> FindAsync(ISql sql, LaunchId id) =>
-        await sql.QueryAsync($"{Select} WHERE repository = ?1 AND key = ?2", Read, id.Repository, id.Key) is [var found] ? found : null;
+        await new LaunchReader().ReadAsync(sql, "repository = ?1 AND key = ?2", id.Repository, id.Key) is [var found] ? found : null;
 
     private static async ValueTask<LaunchRecord?> NewestAsync(ISql sql, WorkflowJob job) =>
-        await sql.QueryAsync($"{Select} WHERE repository = ?1 AND job_id = ?2 AND attempt = ?3 ORDER BY machine DESC LIMIT 1", Read, job.Repository, job.Id, job.Attempt) is [var found] ? found : null;
+        await new LaunchReader().ReadAsync(sql, "repository = ?1 AND job_id = ?2 AND attempt = ?3 ORDER BY machine DESC LIMIT 1", job.Repository, job.Id, job.Attempt) is [var found] ? found : null;
 
     /// <returns>False if the job was known; one of before <see cref="Schema"/>'s second step is told what it lacked.</returns>
     private static async ValueTask<bool> InsertAsync(ISql sql, WorkflowJob job, Order order, LaunchState state, string? reason)
@@ -274,19 +291,11 @@ internal sealed class Launches(IDatabase database, string controller)
 
     private static async ValueTask<List<LaunchId>> InLineAsync(ISql sql, int most, NextInLine next)
     {
-        // Of each repository, no more than could be claimed: the queue may be long.
-        var waiting = await sql.QueryAsync(
-            """
-            SELECT repository, key, queued_at, vcpus, installation FROM (
-              SELECT repository, key, queued_at, vcpus, installation, row_number() OVER (PARTITION BY repository ORDER BY queued_at, key) AS place
-              FROM launch WHERE state = 'Waiting' AND not_before <= ?2) AS queue
-            WHERE place <= ?1 ORDER BY queued_at, key
-            """,
-            row => new WaitingLaunch(new LaunchId(row.Text(0), row.Text(1)), row.Time(2), (int)row.Integer(3), row.Integer(4)), most, sql.Now.ToText());
+        var waiting = await FirstOfEachAsync(sql, most);
         if (waiting.Count == 0)
             return [];
         var alive = (await sql.QueryAsync(
-            $"SELECT repository, count(*), sum(vcpus) FROM launch WHERE state IN {AtWork} OR state = 'Launched' GROUP BY repository",
+            $"SELECT repository, count(*), sum(vcpus) FROM launch WHERE {IsAlive} GROUP BY repository",
             row => (Repository: row.Text(0), Load: new Load((int)row.Integer(1), (int)row.Integer(2))))).ToDictionary(r => r.Repository, r => r.Load);
         foreach (var (repository, takenAt) in await sql.QueryAsync("SELECT repository, taken_at FROM turn", row => (row.Text(0), row.Time(1))))
             alive[repository] = alive.GetValueOrDefault(repository, Load.None) with { LastTurn = takenAt };
@@ -301,6 +310,28 @@ internal sealed class Launches(IDatabase database, string controller)
         }
 
         return turns;
+    }
+
+    /// <summary>Of each repository no more than could be claimed: the queue may be long, and what a claim reads does not grow with it.</summary>
+    private static async ValueTask<List<WaitingLaunch>> FirstOfEachAsync(ISql sql, int most)
+    {
+        var repositories = await sql.QueryAsync(
+            """
+            WITH RECURSIVE line (repository) AS (
+              SELECT min(repository) FROM launch WHERE state = 'Waiting'
+              UNION ALL
+              SELECT (SELECT min(repository) FROM launch WHERE state = 'Waiting' AND launch.repository > line.repository) FROM line WHERE line.repository IS NOT NULL)
+            SELECT repository FROM line WHERE repository IS NOT NULL
+            """, row => row.Text(0));
+        var waiting = new List<WaitingLaunch>();
+        foreach (var some in repositories.Chunk(Together))
+        {
+            waiting.AddRange(await sql.QueryAsync(
+                FirstInLine, row => new WaitingLaunch(new LaunchId(row.Text(0), row.Text(1)), row.Time(2), (int)row.Integer(3), row.Integer(4)),
+                [most, sql.Now.ToText(), .. some, .. Enumerable.Repeat("", Together - some.Length)]));
+        }
+
+        return waiting;
     }
 
     private Task<int> SetMineAsync(LaunchId id, LaunchState state, string column, string? value) => database.TransactAsync(async sql =>
@@ -322,31 +353,4 @@ internal sealed class Launches(IDatabase database, string controller)
         id.Repository, id.Key, state.ToString(), value, sql.Now.ToText());
 
     private static string KeyOf(long job, long attempt, int machine) => machine == 1 ? $"{job}-{attempt}" : $"{job}-{attempt}-{machine}";
-
-    private static LaunchRecord Read(IRow row) => new()
-    {
-        Id = new LaunchId(row.Text(0), row.Text(1)),
-        State = Enum.Parse<LaunchState>(row.Text(2)),
-        ChangedAt = row.Time(3),
-        Repo = new Repo(row.Integer(4), row.Text(0)),
-        JobId = row.Integer(5),
-        RunId = row.Integer(6),
-        Attempt = row.Integer(7),
-        Machine = (int)row.Integer(8),
-        Name = row.Text(9),
-        Labels = JsonSerializer.Deserialize(row.Text(10), OrderJson.Default.IReadOnlyListString)!,
-        Order = JsonSerializer.Deserialize(row.Text(11), OrderJson.Default.Order)!,
-        QueuedAt = row.Text(12).Length == 0 ? row.Time(3) : row.Time(12),
-        Tries = (int)row.Integer(13),
-        Spent = (int)row.Integer(14),
-        InstanceId = row.TextOrNull(15),
-        RunnerName = row.TextOrNull(16),
-        TookJob = row.IntegerOrNull(17),
-        Conclusion = row.TextOrNull(18),
-        Reason = row.TextOrNull(19),
-        Ending = row.TextOrNull(20),
-        Timeline = row.TextOrNull(21),
-        Rerun = row.TextOrNull(22) is { } rerun ? Enum.Parse<Rerun>(rerun) : null,
-        StartedAt = row.TextOrNull(23) is null ? null : row.Time(23),
-    };
 }

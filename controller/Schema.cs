@@ -69,6 +69,12 @@ internal static class Schema
         CREATE INDEX delivery_done ON delivery (received_at) WHERE done = 1;
         CREATE INDEX launch_settled ON launch (changed_at) WHERE state IN ('Ended', 'Refused', 'Dropped');
         """,
+
+        // The queue, repository by repository, and what is alive: looked at for every machine that is launched.
+        """
+        CREATE INDEX launch_waiting ON launch (repository, queued_at, key) WHERE state = 'Waiting';
+        CREATE INDEX launch_alive ON launch (repository, vcpus) WHERE state IN ('Launching', 'Storing', 'Undoing', 'Launched');
+        """,
     ];
 
     /// <summary>Takes the steps that were not taken yet.</summary>

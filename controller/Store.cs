@@ -53,9 +53,9 @@ internal sealed class Store : IAsyncDisposable
     public Task<Seen.Census> CountAsync(bool leads) => _database.TransactAsync(async sql =>
     {
         var states = await Launches.CountAsync(sql);
-        var oldest = await sql.QueryAsync("SELECT min(queued_at) FROM launch WHERE state = 'Waiting'", row => row.TextOrNull(0) is null ? (DateTimeOffset?)null : row.Time(0));
+        var oldest = await Launches.WaitingSinceAsync(sql);
         var open = await sql.QueryAsync("SELECT count(*) FROM delivery WHERE done = 0", row => row.Integer(0));
-        return new Seen.Census(sql.Now, states, oldest[0], open[0], leads);
+        return new Seen.Census(sql.Now, states, oldest, open[0], leads);
     });
 
     /// <summary>Takes what every write takes and gives it back.</summary>

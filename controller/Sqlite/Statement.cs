@@ -32,7 +32,11 @@ internal sealed class Statement : IRow, IDisposable
         return result == Row || (result == Done ? false : throw new SqliteException(result, Native.Message(_database)));
     }
 
-    public string Text(int column) => Encoding.UTF8.GetString(Bytes(column));
+    public string Text(int column)
+    {
+        var start = Native.sqlite3_column_blob(_handle, column); // a text's own bytes, in UTF-8
+        return start == 0 ? "" : Marshal.PtrToStringUTF8(start, Native.sqlite3_column_bytes(_handle, column));
+    }
 
     public string? TextOrNull(int column) => Native.sqlite3_column_type(_handle, column) == NullType ? null : Text(column);
 

@@ -134,7 +134,7 @@ public sealed class LostEventsTests : IAsyncLifetime
         await world.AssertLaunchedOnceAsync(job);
     }
 
-    private async Task<List<LaunchRecord>> WaitingAsync() => await _bed.Store.Launches.UnsettledAsync(Plan.Past, []);
+    private Task<List<LaunchRecord>> WaitingAsync() => _bed.Store.TransactAsync(sql => new LaunchReader().ReadAsync(sql, "state = 'Waiting'"));
 
     private static DeliverySeen Seen(long id, int status) => new(id, "guid", DateTimeOffset.UnixEpoch, status, "workflow_job", 87_654_321);
 }

@@ -74,6 +74,18 @@ public sealed class PlanPropertyTests
     public void A_look_never_has_more_to_ask_of_GitHub_than_its_budget() => ForAll((_, acts, _) =>
         Assert.True(acts.Count(a => a is not (Act.ReadConsole or Act.DeleteParameters or Act.ForgetRerun)) <= Plan.MostCalling));
 
+    /// <summary>As <see cref="Launches.UnsettledAsync"/> leaves it out, unless something is named after it.</summary>
+    [Fact]
+    public void A_job_that_waits_for_its_first_machine_changes_nothing() => ForAll((sight, acts, before) =>
+    {
+        var named = sight.Machines.Select(Plan.IdOf).OfType<LaunchId>().Concat(sight.Runners.SelectMany(r => r.Value.Select(runner => new LaunchId(r.Key, runner.Name[LaunchRecord.RunnerPrefix.Length..])))).ToHashSet();
+        var without = sight with
+        {
+            Launches = [.. sight.Launches.Where(l => named.Contains(l.Id) || l is not { State: LaunchState.Waiting, Machine: 1, RunnerName: null, TookJob: null, Conclusion: null, Rerun: null })],
+        };
+        Assert.Equal(acts.Select(Subject), Plan.For(without, before).Acts.Select(Subject));
+    });
+
     private static bool IsRemoval(Act act) => act is Act.EndMachine or Act.RemoveRunner or Act.DeleteParameters;
 
     private static string Subject(Act act) => act switch

@@ -166,6 +166,28 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
 
     [Theory]
     [MemberData(nameof(Kinds))]
+    public async Task The_first_in_line_of_every_repository_are_told_of_as_many_as_can_be_claimed(string kind)
+    {
+        var store = await OpenAsync(kind);
+        var repositories = Enumerable.Range(0, 20).Select(i => $"octo-org/repo-{i:D2}").ToList();
+        for (var job = 1; job <= 3; job++)
+        {
+            foreach (var repository in repositories)
+                await store.TransactAsync(sql => Launches.QueueAsync(sql, Job(job) with { Repository = repository }, Some.Order(4)));
+            _time.Move(TimeSpan.FromSeconds(1)); // PostgreSQL's clock goes by itself
+        }
+
+        IReadOnlyCollection<WaitingLaunch> told = [];
+        await store.Launches.ClaimAsync(2, (waiting, _, _) =>
+        {
+            told = waiting;
+            return null;
+        });
+        Assert.Equal(repositories.SelectMany(r => (string[])[$"{r}:1-1", $"{r}:2-1"]), told.Select(l => $"{l.Id}").Order(StringComparer.Ordinal));
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
     public async Task Each_repository_is_told_of_with_its_last_turn(string kind)
     {
         var store = await OpenAsync(kind);
