@@ -15,7 +15,8 @@ internal sealed class LaunchReader
     public ValueTask<List<LaunchRecord>> ReadAsync(ISql sql, string condition, params object?[] values) => sql.QueryAsync(
         $"""
         SELECT repository, key, state, changed_at, installation, job_id, run_id, attempt, machine, name, labels, wanted, queued_at,
-               tries, spent, instance_id, runner_name, took_job, conclusion, reason, ending, timeline, rerun, started_at FROM launch
+               tries, spent, instance_id, runner_name, took_job, conclusion, reason, ending, timeline, rerun, started_at,
+               usage, bill, micro_usd FROM launch
         WHERE {condition}
         """, Read, values);
 
@@ -47,6 +48,9 @@ internal sealed class LaunchReader
             Timeline = row.TextOrNull(21),
             Rerun = row.TextOrNull(22) is { } rerun ? Enum.Parse<Rerun>(rerun) : null,
             StartedAt = row.TextOrNull(23) is null ? null : row.Time(23),
+            Usage = row.TextOrNull(24) is { } usage ? JsonSerializer.Deserialize(usage, UsageJson.Default.Usage) : null,
+            Bill = row.TextOrNull(25) is { } bill ? Enum.Parse<Bill>(bill) : null,
+            MicroUsd = row.IntegerOrNull(26),
         };
     }
 

@@ -41,6 +41,18 @@ internal enum Rerun
     GivenUp,
 }
 
+/// <summary>Whether it is known what a machine cost.</summary>
+internal enum Bill
+{
+    /// <summary>It is still to be found out.</summary>
+    Due,
+
+    Known,
+
+    /// <summary>It could not be found out, and is not tried again.</summary>
+    Unknown,
+}
+
 /// <summary>Names a launch in the store.</summary>
 /// <param name="Key">The job's id and run attempt; a replacement's machine is counted behind (<c>43-1-2</c>).</param>
 internal readonly record struct LaunchId(string Repository, string Key)
@@ -118,6 +130,15 @@ internal sealed record LaunchRecord
 
     /// <summary>When the job began, by GitHub's clock; on whichever machine.</summary>
     public DateTimeOffset? StartedAt { get; init; }
+
+    /// <summary>What is to be paid for; null as long as the machine has not ended, and where EC2 no longer named it.</summary>
+    public Usage? Usage { get; init; }
+
+    /// <summary>Null as long as the machine has not ended.</summary>
+    public Bill? Bill { get; init; }
+
+    /// <summary>What the machine cost, in millionths of a dollar; null unless that is known.</summary>
+    public long? MicroUsd { get; init; }
 
     /// <summary>The name of the runner that is registered for this launch.</summary>
     public string Runner => $"{RunnerPrefix}{Id.Key}";

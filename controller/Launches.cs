@@ -171,11 +171,21 @@ internal sealed class Launches(IDatabase database, string controller)
         "UPDATE launch SET owner = NULL, not_before = ?3 WHERE repository = ?1 AND key = ?2 AND owner = ?4", id.Repository, id.Key, (sql.Now + pause).ToText(), controller));
 
     /// <param name="rerun">Null if its job is not to be run again.</param>
-    public Task EndedAsync(LaunchId id, string ending, string timeline, Rerun? rerun = null) => database.TransactAsync(async sql =>
+    /// <param name="usage">Null if it is not known.</param>
+    public Task EndedAsync(LaunchId id, string ending, string timeline, Rerun? rerun = null, Usage? usage = null) => database.TransactAsync(async sql =>
     {
         await SetAsync(sql, id, LaunchState.Ended, "ending", ending);
-        return await sql.ExecuteAsync("UPDATE launch SET timeline = ?3, rerun = ?4 WHERE repository = ?1 AND key = ?2", id.Repository, id.Key, timeline, rerun?.ToString());
+        return await sql.ExecuteAsync("UPDATE launch SET timeline = ?3, rerun = ?4, usage = ?5, bill = 'Due' WHERE repository = ?1 AND key = ?2",
+            id.Repository, id.Key, timeline, rerun?.ToString(), usage is null ? null : JsonSerializer.Serialize(usage, UsageJson.Default.Usage));
     });
+
+    /// <summary>Machines that have ended and of which it is not known yet what they cost, oldest first.</summary>
+    public Task<List<LaunchRecord>> DueAsync(int most) => database.TransactAsync(sql => new LaunchReader().ReadAsync(sql, "bill = 'Due' ORDER BY changed_at LIMIT ?1", most));
+
+    /// <param name="microUsd">Null if it cannot be known.</param>
+    /// <returns>False if that has been written down before.</returns>
+    public Task<bool> PricedAsync(LaunchId id, long? microUsd) => database.TransactAsync(async sql => await sql.ExecuteAsync(
+        "UPDATE launch SET bill = ?3, micro_usd = ?4 WHERE repository = ?1 AND key = ?2 AND bill = 'Due'", id.Repository, id.Key, (microUsd is null ? Bill.Unknown : Bill.Known).ToString(), microUsd) == 1);
 
     /// <summary>How far running an interrupted job again has come. Stands with the job's own launches too, where another's machine
     /// ran it: the next attempt is known by them.</summary>
@@ -229,7 +239,7 @@ internal sealed class Launches(IDatabase database, string controller)
         return launches;
     });
 
-    /// <summary>Deletes launches that are settled, the oldest first: at an end, with nothing left to tell anybody or to run again. A job's
+    /// <summary>Deletes launches that are settled, the oldest first: at an end, with nothing left to tell anybody, to run again or to price. A job's
     /// launches go together, since as long as one stands the job is known to have been given a machine.</summary>
     /// <param name="age">Since the last change of the youngest that may go.</param>
     /// <returns>How many.</returns>
@@ -242,10 +252,10 @@ internal sealed class Launches(IDatabase database, string controller)
             $"""
             DELETE FROM launch WHERE (repository, key) IN (
               SELECT repository, key FROM launch AS old
-              WHERE state IN {Settled} AND changed_at < ?1 AND tell IS NULL AND (rerun IS NULL OR rerun <> 'Wanted') AND NOT EXISTS (
+              WHERE state IN {Settled} AND changed_at < ?1 AND tell IS NULL AND (rerun IS NULL OR rerun <> 'Wanted') AND (bill IS NULL OR bill <> 'Due') AND NOT EXISTS (
                 SELECT 1 FROM launch AS other
                 WHERE other.repository = old.repository AND other.job_id = old.job_id AND other.attempt = old.attempt
-                AND (other.state NOT IN {Settled} OR other.changed_at >= ?1 OR other.tell IS NOT NULL OR other.rerun = 'Wanted'))
+                AND (other.state NOT IN {Settled} OR other.changed_at >= ?1 OR other.tell IS NOT NULL OR other.rerun = 'Wanted' OR other.bill = 'Due'))
               ORDER BY changed_at LIMIT ?2{sql.SkipLocked})
             """, before, most);
     });

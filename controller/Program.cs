@@ -115,12 +115,13 @@ internal static class Program
         builder.Services.AddSingleton(time).AddSingleton(settings).AddSingleton(store).AddSingleton(store.Launches).AddSingleton(inbox).AddSingleton<QueueWake>().AddSingleton<Heart>().AddSingleton<Health>().AddSingleton(_ => new Observers(Version))
             .AddSingleton(ec2).AddSingleton(paces).AddSingleton(github).AddSingleton(account).AddSingleton<SpotBreaker>().AddSingleton<Fleet>().AddSingleton<Launcher>();
         var policy = await PolicySource.ReadAsync(settings, CancellationToken.None);
+        builder.Services.AddSingleton(new Prices(ec2, new PricingClient(PricingClient.Connect(settings.Region, keys.KeysAsync, CallLimit, time, paces.Calls)), settings.Region, time));
         builder.Services.AddSingleton(ssm).AddSingleton<Intake>().AddSingleton(services => new PolicySource(policy, settings, ssm, time, services.GetRequiredService<ILogger<PolicySource>>()));
         builder.Services.AddSingleton<GitHubView>().AddSingleton<Repositories>().AddSingleton<Look>().AddSingleton<Doer>().AddSingleton<Redelivery>().AddSingleton<QueueListing>().AddSingleton<ImageWatch>();
         // The first to start is the last to stop.
         builder.Services.AddHostedService(services => services.GetRequiredService<Heart>()).AddHostedService(services => services.GetRequiredService<PolicySource>())
             .AddHostedService(services => services.GetRequiredService<Intake>()).AddHostedService<Scheduler>().AddHostedService<RefusalTeller>()
-            .AddHostedService<Reconciler>().AddHostedService<LostEvents>().AddHostedService(services => services.GetRequiredService<ImageWatch>()).AddHostedService<Counting>().AddHostedService<Pruner>();
+            .AddHostedService<Reconciler>().AddHostedService<LostEvents>().AddHostedService(services => services.GetRequiredService<ImageWatch>()).AddHostedService<Counting>().AddHostedService<Pruner>().AddHostedService<Accountant>();
         var app = builder.Build();
         app.MapPost("/webhook", new Webhook(store.Deliveries, inbox, settings, secrets.Webhook, app.Services.GetRequiredService<ILogger<Webhook>>()).HandleAsync);
         var (health, page) = (app.Services.GetRequiredService<Health>(), app.Services.GetRequiredService<Observers>().Page);

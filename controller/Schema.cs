@@ -75,6 +75,14 @@ internal static class Schema
         CREATE INDEX launch_waiting ON launch (repository, queued_at, key) WHERE state = 'Waiting';
         CREATE INDEX launch_alive ON launch (repository, vcpus) WHERE state IN ('Launching', 'Storing', 'Undoing', 'Launched');
         """,
+
+        // What a machine cost, once it is known. Machines of before have no bill.
+        """
+        ALTER TABLE launch ADD COLUMN usage TEXT;
+        ALTER TABLE launch ADD COLUMN bill TEXT;
+        ALTER TABLE launch ADD COLUMN micro_usd INTEGER;
+        CREATE INDEX launch_due ON launch (changed_at) WHERE bill = 'Due';
+        """,
     ];
 
     /// <summary>Takes the steps that were not taken yet.</summary>

@@ -52,7 +52,12 @@ public sealed class AwsConnection : IDisposable
     public static AwsConnection To(
         string service, string region, AwsKeySource keys, TimeSpan limit, TimeProvider time, Func<SocketsHttpConnectionContext, CancellationToken, ValueTask<Stream>>? connect = null,
         CallPace? pace = null) =>
-        new(new HttpClient(WipedConnections.MakeHandler(Lifetime, useProxy: true, connect)) { Timeout = limit }, AddressOf(service, region), service, region, keys, time, pace);
+        new(new HttpClient(WipedConnections.MakeHandler(Lifetime, useProxy: true, connect)) { Timeout = limit }, AddressOf(service, region, service), service, region, keys, time, pace);
+
+    /// <summary>Connects to a service whose endpoint is named otherwise than its signature.</summary>
+    /// <param name="endpoint">The first words of its host's name.</param>
+    public static AwsConnection ToEndpoint(string endpoint, string service, string region, AwsKeySource keys, TimeSpan limit, TimeProvider time, CallPace? pace = null) =>
+        new(new HttpClient(WipedConnections.MakeHandler(Lifetime, useProxy: true)) { Timeout = limit }, AddressOf(service, region, endpoint), service, region, keys, time, pace);
 
     /// <summary>Connects with keys that do not change.</summary>
     public static AwsConnection To(string service, string region, AwsKeys keys, TimeSpan limit, TimeProvider time) =>
@@ -114,14 +119,14 @@ public sealed class AwsConnection : IDisposable
         return request;
     }
 
-    private static Uri AddressOf(string service, string region)
+    private static Uri AddressOf(string service, string region, string endpoint)
     {
         var variable = $"AWS_ENDPOINT_URL_{service.ToUpperInvariant()}";
         var given = Environment.GetEnvironmentVariable(variable);
         if (string.IsNullOrEmpty(given))
             (variable, given) = ("AWS_ENDPOINT_URL", Environment.GetEnvironmentVariable("AWS_ENDPOINT_URL"));
         if (string.IsNullOrEmpty(given))
-            return new Uri($"https://{service}.{region}.{Domain(region)}/");
+            return new Uri($"https://{endpoint}.{region}.{Domain(region)}/");
         return Uri.TryCreate(given, UriKind.Absolute, out var address) && address.Scheme is ("http" or "https")
             ? address
             : throw new FormatException($"{variable}='{given}' is not an http or https address");

@@ -10,7 +10,19 @@ namespace Mayfly.Aws;
 /// <param name="State"><c>pending</c>, <c>running</c>, <c>shutting-down</c>, <c>terminated</c>, <c>stopping</c> or <c>stopped</c>.</param>
 /// <param name="StateReason">Why, once it ends; empty before.</param>
 public sealed record InstanceDescription(
-    string InstanceId, string InstanceType, string State, string StateReason, DateTimeOffset LaunchTime, IReadOnlyDictionary<string, string> Tags);
+    string InstanceId, string InstanceType, string State, string StateReason, DateTimeOffset LaunchTime, IReadOnlyDictionary<string, string> Tags)
+{
+    public string AvailabilityZone { get; init; } = "";
+
+    public bool IsSpot { get; init; }
+
+    /// <summary>When it was asked to end, to the second; null while it runs, and where EC2 does not say.</summary>
+    public DateTimeOffset? Ended { get; init; }
+}
+
+/// <summary>What a spot instance of a type costs in a zone from a moment on.</summary>
+/// <param name="Usd">An hour.</param>
+public sealed record SpotPrice(DateTimeOffset Since, decimal Usd);
 
 /// <summary>The calls to EC2 that Mayfly makes, in its query protocol: a form in, XML out.
 /// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/</summary>
@@ -75,6 +87,34 @@ public sealed class Ec2Client(AwsConnection connection)
             if (page is not null)
                 form["NextToken"] = page;
             page = ReadInstances(await SendAsync("DescribeInstances", form, cancel), found);
+        }
+        while (!string.IsNullOrEmpty(page));
+        return found;
+    }
+
+    /// <summary>What Linux on spot instances of a type cost in a zone: the price at the beginning of a time, and each change in it.</summary>
+    /// <param name="from">Up to 90 days ago.</param>
+    public async Task<IReadOnlyList<SpotPrice>> DescribeSpotPricesAsync(string instanceType, string zone, DateTimeOffset from, DateTimeOffset to, CancellationToken cancel)
+    {
+        var found = new List<SpotPrice>();
+        string? page = null;
+        do
+        {
+            var form = new Form
+            {
+                ["InstanceType.1"] = instanceType,
+                ["ProductDescription.1"] = "Linux/UNIX",
+                ["AvailabilityZone"] = zone,
+                ["StartTime"] = Stamp(from),
+                ["EndTime"] = Stamp(to),
+            };
+            if (!string.IsNullOrEmpty(page))
+                form["NextToken"] = page;
+            var root = await CallAsync("DescribeSpotPriceHistory", form, cancel);
+            found.AddRange(Items(root, "spotPriceHistorySet").Select(price => new SpotPrice(
+                DateTimeOffset.Parse(Text(price, "timestamp") ?? "", CultureInfo.InvariantCulture),
+                decimal.Parse(Text(price, "spotPrice") ?? "", NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture))));
+            page = Text(root, "nextToken");
         }
         while (!string.IsNullOrEmpty(page));
         return found;
@@ -218,7 +258,21 @@ public sealed class Ec2Client(AwsConnection connection)
         Text(instance, "instanceState", "name") ?? "",
         Text(instance, "stateReason", "message") ?? Text(instance, "reason") ?? "",
         DateTimeOffset.Parse(Text(instance, "launchTime") ?? "", CultureInfo.InvariantCulture),
-        Tags(instance));
+        Tags(instance))
+    {
+        AvailabilityZone = Text(instance, "placement", "availabilityZone") ?? "",
+        IsSpot = Text(instance, "instanceLifecycle") == "spot",
+        Ended = ReadEnd(Text(instance, "reason") ?? ""),
+    };
+
+    /// <summary>The moment stands in the text of why the state changed, as <c>User initiated (2026-11-21 12:00:00 GMT)</c>.
+    /// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Instance.html</summary>
+    private static DateTimeOffset? ReadEnd(string reason) =>
+        reason.LastIndexOf('(') is >= 0 and var open && DateTimeOffset.TryParseExact(reason[(open + 1)..].TrimEnd(')'), "yyyy-MM-dd HH:mm:ss 'GMT'", CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var end)
+            ? end
+            : null;
+
+    private static string Stamp(DateTimeOffset moment) => moment.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture);
 
     private static Dictionary<string, string> Tags(XElement resource) => Items(resource, "tagSet").ToDictionary(t => Text(t, "key") ?? "", t => Text(t, "value") ?? "");
 

@@ -140,7 +140,7 @@ public sealed class SsmClient(AwsConnection connection)
         }
 
         return connection.SendAsync(action, new AwsRequest(body.WrittenSpan.ToArray(), "application/x-amz-json-1.1", $"AmazonSSM.{action}"),
-            (response, answer) => ReadError(action, response, answer), cancel);
+            (response, answer) => JsonError.Read(action, response, answer), cancel);
     }
 
     /// <summary>The value at <c>Parameter.Value</c>.</summary>
@@ -177,22 +177,5 @@ public sealed class SsmClient(AwsConnection connection)
         buffer.AsSpan(0, length).CopyTo(value);
         CryptographicOperations.ZeroMemory(buffer);
         return new Secret(value);
-    }
-
-    private static AwsException ReadError(string action, HttpResponseMessage response, byte[] body)
-    {
-        IReadOnlyDictionary<string, string> error = new Dictionary<string, string>();
-        try
-        {
-            error = JsonMembers.Strings(body);
-        }
-        catch (JsonException)
-        {
-            // not the service's own answer (a proxy's page, say): the status still tells
-        }
-
-        // The type may come as "namespace#Code".
-        var code = error.GetValueOrDefault("__type")?.Split('#')[^1] ?? "Unknown";
-        return new AwsException(action, code, error.GetValueOrDefault("message") ?? error.GetValueOrDefault("Message") ?? "no message", response.StatusCode);
     }
 }

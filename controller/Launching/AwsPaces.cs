@@ -20,6 +20,8 @@ internal sealed class AwsPaces : IDisposable
             ["TerminateInstances"] = new(settings.TerminatePace, 20, time),
             ["DescribeInstances"] = new(settings.DescribePace, 20, time),
             ["GetConsoleOutput"] = new(settings.DescribePace, 20, time),
+            ["DescribeSpotPriceHistory"] = new(settings.DescribePace, 20, time),
+            ["GetProducts"] = new(1, 5, time), // once a day for each type
             ["CreateTags"] = new(settings.TagPace, 20, time),
             ["DeleteTags"] = new(settings.TagPace, 20, time),
             // One second's worth.

@@ -108,7 +108,7 @@ internal sealed partial class Doer(Store store, Ec2Client ec2, SsmClient ssm, Gi
         if (Epitaph.Of(console, read.Machine?.StateReason, read.Passed) is not { } epitaph)
             return; // more may come
         await store.Launches.EndedAsync(launch.Id, epitaph.Words, JsonSerializer.Serialize(epitaph.Events, TimelineJson.Default.IReadOnlyListConsoleEvent),
-            epitaph.IsInterruption && launch.Order.Spot == SpotMode.Rerun ? Rerun.Wanted : null);
+            epitaph.IsInterruption && launch.Order.Spot == SpotMode.Rerun ? Rerun.Wanted : null, read.Machine is { } ended ? Usage.Of(ended, time.GetUtcNow() - read.Passed) : null);
         if (epitaph.IsInterruption && read.Machine is { } taken)
             spot.Failed(SpotBreaker.FamilyOf(taken.InstanceType), launch.Order.Region);
         LastWords.Tell(launch, read.Machine?.LaunchTime, time.GetUtcNow() - read.Passed, epitaph);

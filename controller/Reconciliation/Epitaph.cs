@@ -12,7 +12,7 @@ internal sealed record Epitaph(string Words, IReadOnlyList<ConsoleEvent> Events)
     public static readonly TimeSpan NameLimit = TimeSpan.FromMinutes(10);
 
     /// <summary>What EC2 says of a spot instance that it took back.</summary>
-    private const string TakenBack = "Server.SpotInstanceTermination";
+    public const string TakenBack = "Server.SpotInstanceTermination";
 
     /// <summary>EC2 took the machine back while its job ran, as far as can be known: where the agent said nothing more, a job may have.</summary>
     public bool IsInterruption => Words.StartsWith("spot-interrupted:", StringComparison.Ordinal) || (Words.StartsWith("unknown:", StringComparison.Ordinal) && Words.Contains(TakenBack, StringComparison.Ordinal));

@@ -28,6 +28,14 @@ internal static class Figures
 
     public static readonly Histogram<double> ListeningToStarted = Meter.CreateHistogram("mayfly.listening_to_started", "s", "From there to the job's start", advice: Waits);
 
+    /// <summary>Dollars; from a minute of a small machine to a day of a large one.</summary>
+    public static readonly Histogram<double> JobCost = Meter.CreateHistogram("mayfly.job_cost", "USD", "What a machine cost that has ended, by how it was bought",
+        advice: new InstrumentAdvice<double> { HistogramBucketBoundaries = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 50, 100] });
+
+    public static readonly Counter<double> Spent = Meter.CreateCounter<double>("mayfly.spent", "USD", "What the machines of a repository cost that have ended");
+
+    public static readonly Counter<long> CostsUnknown = Meter.CreateCounter<long>("mayfly.costs_unknown", description: "Machines that have ended and whose cost could not be found out");
+
     private static volatile Census? _census;
 
     static Figures()

@@ -6,8 +6,8 @@ using Mayfly.Contract;
 namespace Mayfly.Controller.Seen;
 
 /// <summary>
-/// One trace a job, from the webhook to the machine's end. It is sent whole when the machine has ended, from what the store
-/// and the console tell, so that it is complete whichever controllers were at work, and survives their crashes. Its id
+/// One trace a job, from the webhook to the machine's end. It is sent whole when the machine has ended and its cost was asked for, from what the
+/// store tells, so that it is complete whichever controllers were at work, and survives their crashes. Its id
 /// follows from the launch, so that whoever reads a log line can find it.
 /// </summary>
 internal static class JobTrace
@@ -22,7 +22,8 @@ internal static class JobTrace
     public static ActivityTraceId IdOf(LaunchId launch) => ActivityTraceId.CreateFromBytes(SHA256.HashData(Encoding.UTF8.GetBytes($"{launch}")).AsSpan(0, 16));
 
     /// <param name="moments">When the machine's milestones were, and when it was launched and had ended.</param>
-    public static void Send(LaunchRecord launch, Moments moments, string ending)
+    /// <param name="usd">Null if it is not known what the machine cost.</param>
+    public static void Send(LaunchRecord launch, Moments moments, Usage usage, decimal? usd)
     {
         using var whole = Start("job", launch.QueuedAt, new ActivityContext(IdOf(launch.Id), default, ActivityTraceFlags.Recorded), ActivityKind.Consumer);
         if (whole is null)
@@ -30,7 +31,8 @@ internal static class JobTrace
         foreach (var (key, value) in new (string, object?)[]
         {
             ("mayfly.repository", launch.Id.Repository), ("mayfly.job", launch.JobId), ("mayfly.job.name", launch.Name), ("mayfly.run", launch.RunId), ("mayfly.attempt", launch.Attempt),
-            ("mayfly.machine", launch.Machine), ("mayfly.tries", launch.Tries), ("mayfly.conclusion", launch.Conclusion), ("mayfly.ending", ending), ("cloud.resource_id", launch.InstanceId),
+            ("mayfly.machine", launch.Machine), ("mayfly.tries", launch.Tries), ("mayfly.conclusion", launch.Conclusion), ("mayfly.ending", launch.Ending), ("cloud.resource_id", launch.InstanceId),
+            ("host.type", usage.InstanceType), ("cloud.availability_zone", usage.Zone), ("mayfly.market", usage.Market), ("mayfly.cost_usd", usd is { } cost ? (double)cost : "unknown"),
         })
         {
             whole.SetTag(key, value);

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Mayfly.Contract;
 using Mayfly.Controller.Reconciliation;
 
@@ -31,7 +32,7 @@ internal sealed class Moments(DateTimeOffset launched, DateTimeOffset? kernel, D
         events.LastOrDefault(e => e.Name == milestone) is { } found ? TimeSpan.FromSeconds(found.At) : null;
 }
 
-/// <summary>What is told of a machine once it has ended: a count, the waits of its job, and its trace.</summary>
+/// <summary>What is told of a machine once it has ended: a count and the waits of its job; and what it cost and its trace, once that is known.</summary>
 internal static class LastWords
 {
     /// <param name="launched">EC2's launch time; null if EC2 no longer names the machine.</param>
@@ -47,7 +48,25 @@ internal static class LastWords
             Figures.LaunchedToListening.Record(Math.Max(0, (listening - start).TotalSeconds));
             Figures.ListeningToStarted.Record(Math.Max(0, (begun - listening).TotalSeconds));
         }
+    }
 
-        JobTrace.Send(launch, moments, epitaph.Words);
+    /// <param name="usd">Null if it is not known what the machine cost.</param>
+    public static void Tell(LaunchRecord launch, decimal? usd)
+    {
+        if (usd is not { } cost)
+        {
+            Figures.CostsUnknown.Add(1);
+        }
+        else
+        {
+            var market = new KeyValuePair<string, object?>("market", launch.Usage!.Market);
+            Figures.JobCost.Record((double)cost, market);
+            Figures.Spent.Add((double)cost, market, new KeyValuePair<string, object?>("repository", launch.Id.Repository));
+        }
+
+        if (launch.Usage is not { } usage)
+            return;
+        var events = JsonSerializer.Deserialize(launch.Timeline!, TimelineJson.Default.IReadOnlyListConsoleEvent)!;
+        JobTrace.Send(launch, Moments.From(launch, usage.From, usage.To, events), usage, usd);
     }
 }

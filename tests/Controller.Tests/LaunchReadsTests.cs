@@ -58,6 +58,9 @@ public sealed class LaunchReadsTests : IAsyncDisposable
         await _launches.RefusedAsync(claimed[1].Id, "no capacity");
         await _launches.UntoldAsync();
         await _database.TransactAsync(async sql => (await Launches.CountAsync(sql), await Launches.WaitingSinceAsync(sql)));
+        await _launches.EndedAsync(claimed[0].Id, "job-succeeded: done", "[]");
+        await _launches.DueAsync(10);
+        await _launches.PricedAsync(claimed[0].Id, 1680);
         await _launches.ForgetAsync(TimeSpan.Zero, 10);
 
         var some = await _database.TransactAsync(sql => sql.QueryAsync("SELECT name FROM sqlite_master WHERE type = 'index' AND sql LIKE '% WHERE %'", row => row.Text(0)));

@@ -5,6 +5,7 @@ using Mayfly.Lab.GitHub;
 namespace Mayfly.Controller.Tests;
 
 /// <summary>Events that no webhook told of, or not in time.</summary>
+[Collection(Endpoints.Collection)]
 public sealed class LostEventsTests : IAsyncLifetime
 {
     private static readonly string[] Labels = ["mayfly"];

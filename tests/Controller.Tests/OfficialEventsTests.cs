@@ -8,6 +8,7 @@ using Microsoft.AspNetCore.Http;
 namespace Mayfly.Controller.Tests;
 
 /// <summary>What Octokit publishes of GitHub's events: twice, out of order, incomplete and for others.</summary>
+[Collection(Endpoints.Collection)]
 public sealed class OfficialEventsTests : IAsyncLifetime
 {
     private const string Version = "7.6.1";

@@ -6,6 +6,7 @@ using Microsoft.Extensions.Logging;
 namespace Mayfly.Controller.Tests;
 
 /// <summary>The policy while it is changed.</summary>
+[Collection(Endpoints.Collection)]
 public sealed class PolicySourceTests : IDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("mayfly-policy-").FullName;

@@ -6,6 +6,7 @@ using Mayfly.Lab.GitHub;
 namespace Mayfly.Controller.Tests;
 
 /// <summary>What reconciliation makes of EC2, SSM and GitHub.</summary>
+[Collection(Endpoints.Collection)]
 public sealed class ReconcilerTests : IAsyncLifetime
 {
     private ReconcileBed _bed = null!;

@@ -35,7 +35,7 @@ public sealed partial class SeenTests
     }
 
     [Fact]
-    public async Task A_job_that_is_over_leaves_its_waits_and_one_trace_from_the_webhook_to_the_end()
+    public async Task A_job_that_is_over_leaves_its_waits_its_cost_and_one_trace_from_the_webhook_to_the_end()
     {
         await using var collector = new Collector();
         await using var world = await World.StartAsync(controller: false);
@@ -54,16 +54,20 @@ public sealed partial class SeenTests
         machine.Console = string.Join('\n', [.. events.Select(ConsoleLine.Format), ConsoleLine.Format(new ConsoleEnding("job-succeeded", 10, "the job succeeded", events)), ""]);
         machine.Kill();
         await world.LineAsync("ended: job-succeeded: the job succeeded");
+        var cost = await world.LineAsync($"job {job.Id}-1 of octo-org/octo-repo cost 0.0", "s of m7i.large in eu-central-1a, on-demand");
 
         var samples = await ScrapeAsync(world);
         Assert.Equal(1, samples["mayfly_endings_total{ending=\"job-succeeded\"}"]);
         Assert.Equal(1, samples["mayfly_launched_to_listening_seconds_count"]);
         Assert.Equal((1.0, 1.0), (samples["mayfly_listening_to_started_seconds_count"], samples["mayfly_listening_to_started_seconds_sum"]));
+        var usd = double.Parse(cost.Split(" cost ")[1].Split(' ')[0], CultureInfo.InvariantCulture);
+        Assert.Equal((1, usd), (samples["mayfly_job_cost_usd_count{market=\"on-demand\"}"], samples["mayfly_job_cost_usd_sum{market=\"on-demand\"}"]));
+        Assert.Equal(usd, samples["mayfly_spent_usd_total{market=\"on-demand\",repository=\"octo-org/octo-repo\"}"]);
         var trace = await collector.BodyAsync("/v1/traces");
         var id = JobTrace.IdOf(new LaunchId("octo-org/octo-repo", $"{job.Id}-1")).ToHexString();
         Assert.Contains(id, Convert.ToHexStringLower(trace), StringComparison.Ordinal);
         var text = System.Text.Encoding.Latin1.GetString(trace);
-        foreach (var word in (string[])["mayfly-controller", "queue and launch", "runner start", "wait for the job", "job-succeeded", world.Lab.Fleet.Instances.Single().Id])
+        foreach (var word in (string[])["mayfly-controller", "queue and launch", "runner start", "wait for the job", "job-succeeded", "mayfly.cost_usd", "m7i.large", "eu-central-1a", "on-demand", world.Lab.Fleet.Instances.Single().Id])
             Assert.Contains(word, text, StringComparison.Ordinal);
     }
 

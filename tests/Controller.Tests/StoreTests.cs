@@ -1,3 +1,4 @@
+using Mayfly.Controller.Costs;
 using Mayfly.Controller.Database;
 
 namespace Mayfly.Controller.Tests;
@@ -408,6 +409,9 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         await store.Launches.RefusedAsync(claimed[4].Id, "denied"); // its user is not told yet
         await store.Launches.EndedAsync(claimed[5].Id, "job-succeeded: done", "[]");
 
+        Assert.Equal(0, await store.Launches.ForgetAsync(Future, 10)); // it is not known yet what it cost
+        foreach (var id in (LaunchId[])[claimed[3].Id, claimed[5].Id])
+            await store.Launches.PricedAsync(id, null);
         Assert.Equal(0, await store.Launches.ForgetAsync(TimeSpan.FromDays(1), 10));
         Assert.Equal(1, await store.Launches.ForgetAsync(Future, 10));
         Assert.Null(await store.Launches.FindAsync(claimed[5].Id));
@@ -429,11 +433,14 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         await QueueAsync(store, 1);
         var first = Assert.Single(await ClaimAsync(store));
         await store.Launches.EndedAsync(first.Id, "idle: no job came", "[]");
+        await store.Launches.PricedAsync(first.Id, 1680);
         await store.Launches.ReplaceAsync(first);
         Assert.Equal(0, await store.Launches.ForgetAsync(Future, 10));
         Assert.False((await store.TransactAsync(sql => Launches.QueueAsync(sql, Job(1), Order.Nothing))).IsNew);
         var second = Assert.Single(await ClaimAsync(store));
         await store.Launches.EndedAsync(second.Id, "job-succeeded: done", "[]");
+        Assert.Equal(0, await store.Launches.ForgetAsync(Future, 10));
+        await store.Launches.PricedAsync(second.Id, 1680);
         Assert.Equal(2, await store.Launches.ForgetAsync(Future, 10));
     }
 
@@ -453,6 +460,27 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         Assert.Null(await LastTurnAsync());
 
         async Task<string?> LastTurnAsync() => (await store.TransactAsync(sql => sql.QueryAsync("SELECT taken_at FROM turn", row => row.Text(0)))).SingleOrDefault();
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task What_a_machine_cost_is_due_once_it_has_ended_and_is_written_down_once(string kind)
+    {
+        var store = await OpenAsync(kind);
+        var (known, unknown) = (await QueueAsync(store, 1), await QueueAsync(store, 2));
+        await ClaimAsync(store);
+        Assert.Empty(await store.Launches.DueAsync(10));
+        var usage = new Usage("m7i.large", "eu-central-1a", true, _time.GetUtcNow(), _time.GetUtcNow().AddSeconds(90.5), false);
+        await store.Launches.EndedAsync(known, "job-succeeded: done", "[]", null, usage);
+        await store.Launches.EndedAsync(unknown, "unknown: gone", "[]");
+        Assert.Equal(known, Assert.Single(await store.Launches.DueAsync(1)).Id);
+        Assert.Equal([usage, null], (await store.Launches.DueAsync(10)).Select(l => l.Usage));
+        Assert.True(await store.Launches.PricedAsync(known, 1_234_567_890_123));
+        Assert.True(await store.Launches.PricedAsync(unknown, null));
+        Assert.False(await store.Launches.PricedAsync(known, null));
+        Assert.Empty(await store.Launches.DueAsync(10));
+        var (first, second) = ((await store.Launches.FindAsync(known))!, (await store.Launches.FindAsync(unknown))!);
+        Assert.Equal((Bill.Known, 1_234_567_890_123, Bill.Unknown, null), (first.Bill, first.MicroUsd, second.Bill, second.MicroUsd));
     }
 
     [Fact]

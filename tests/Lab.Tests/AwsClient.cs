@@ -10,7 +10,7 @@ using Mayfly.Lab.Aws;
 
 namespace Mayfly.Lab.Tests;
 
-/// <summary>What a service answered: XML for EC2 and STS, JSON for SSM and KMS.</summary>
+/// <summary>What a service answered: XML for EC2 and STS, JSON for SSM, KMS and the price list.</summary>
 internal sealed record AwsAnswer(HttpStatusCode Status, string Code, string Message, XElement? Xml, JsonObject? Json)
 {
     /// <summary>Texts of all elements of a name, whatever their namespace.</summary>
@@ -36,6 +36,8 @@ internal sealed class AwsClient(Lab lab, AccessKey key, string? region = null, A
     public Task<AwsAnswer> SsmAsync(string action, JsonObject input) => JsonAsync("ssm", $"AmazonSSM.{action}", input);
 
     public Task<AwsAnswer> KmsAsync(string action, JsonObject input) => JsonAsync("kms", $"TrentService.{action}", input);
+
+    public Task<AwsAnswer> PricingAsync(string action, JsonObject input) => JsonAsync("pricing", $"AWSPriceListService.{action}", input);
 
     private async Task<AwsAnswer> JsonAsync(string service, string target, JsonObject input)
     {

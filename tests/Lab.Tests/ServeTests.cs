@@ -11,7 +11,7 @@ public sealed class ServeTests
         var variables = await lab.ReadVariablesAsync();
         using var http = new HttpClient();
 
-        foreach (var name in (string[])["AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL_SSM", "AWS_ENDPOINT_URL_STS"])
+        foreach (var name in (string[])["AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL_SSM", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_PRICING"])
         {
             using var aws = await http.GetAsync(new Uri(variables[name]), TestContext.Current.CancellationToken);
             Assert.Equal(HttpStatusCode.Forbidden, aws.StatusCode);

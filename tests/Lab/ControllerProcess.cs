@@ -49,6 +49,7 @@ internal sealed class ControllerProcess : IAsyncDisposable
             ["AWS_ENDPOINT_URL_EC2"] = endpoint,
             ["AWS_ENDPOINT_URL_SSM"] = endpoint,
             ["AWS_ENDPOINT_URL_STS"] = endpoint,
+            ["AWS_ENDPOINT_URL_PRICING"] = endpoint,
             ["Mayfly__GitHub__Api"] = lab.GitHubAddress.AbsoluteUri,
             ["Mayfly__GitHub__AppId"] = $"{lab.GitHub.Options.AppId}",
             ["Mayfly__GitHub__PrivateKeyFile"] = Path.Combine(folder, "app.pem"),

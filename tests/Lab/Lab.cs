@@ -6,6 +6,7 @@ using Mayfly.Lab.GitHub;
 using Mayfly.Lab.Imds;
 using Mayfly.Lab.Kms;
 using Mayfly.Lab.Machines;
+using Mayfly.Lab.Pricing;
 using Mayfly.Lab.Ssm;
 
 namespace Mayfly.Lab;
@@ -55,6 +56,7 @@ internal sealed class Lab : IAsyncDisposable
         Home = PlaceIn(options.Account, options.Region);
         Sts = new StsService(Keys, options.Account, options.Time);
         Kms = new KmsService(options.Region, options.Account, Journal);
+        Prices = new PriceList(Journal, options.Time);
         User = Keys.IssueLasting(new Principal("AIDALAB", $"arn:aws:iam::{options.Account}:user/mayfly", null));
         Signatures = new SigV4(Keys, region => _places.Keys.Any(p => p.Region == region), options.SignatureTime ?? options.Time);
         Imds = new ImdsServer(options.Account, options.Region, Keys, Journal, options.Time);
@@ -89,6 +91,8 @@ internal sealed class Lab : IAsyncDisposable
 
     public KmsService Kms { get; }
 
+    public PriceList Prices { get; }
+
     public ImdsServer Imds { get; }
 
     public GitHubServer GitHub { get; }
@@ -103,7 +107,7 @@ internal sealed class Lab : IAsyncDisposable
     public static async Task<Lab> StartAsync(LabOptions options)
     {
         var lab = new Lab(options);
-        var aws = new AwsServer(lab.Signatures, lab.PlaceOf, lab.Sts, lab.Kms);
+        var aws = new AwsServer(lab.Signatures, lab.PlaceOf, lab.Sts, lab.Kms, lab.Prices);
         lab.AwsAddress = await lab.ListenAsync(aws.HandleAsync, options.AwsPort);
         lab.GitHubAddress = await lab.ListenAsync(lab.GitHub.HandleAsync, options.GitHubPort);
         lab.GitHub.PublicAddress = options.Inside is { } inside ? new Uri($"http://{inside}:{lab.GitHubAddress.Port}/") : lab.GitHubAddress;
@@ -129,6 +133,7 @@ internal sealed class Lab : IAsyncDisposable
             place.Ssm.Rates.Lift();
         }
 
+        Prices.Rates.Lift();
         GitHub.Limits.Lift();
     }
 

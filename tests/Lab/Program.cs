@@ -51,6 +51,7 @@ static async Task<int> ServeAsync(string[] options)
         export AWS_ENDPOINT_URL_SSM={aws}
         export AWS_ENDPOINT_URL_STS={aws}
         export AWS_ENDPOINT_URL_KMS={aws}
+        export AWS_ENDPOINT_URL_PRICING={aws}
         export AWS_EC2_METADATA_SERVICE_ENDPOINT={imds.AbsoluteUri.TrimEnd('/')}
         export AWS_REGION={lab.Options.Region} AWS_DEFAULT_REGION={lab.Options.Region}
         export AWS_ACCESS_KEY_ID={lab.User.Id} AWS_SECRET_ACCESS_KEY={lab.User.Secret}

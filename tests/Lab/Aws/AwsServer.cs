@@ -6,14 +6,15 @@ using System.Text.Json.Nodes;
 using System.Web;
 using System.Xml.Linq;
 using Mayfly.Lab.Kms;
+using Mayfly.Lab.Pricing;
 
 namespace Mayfly.Lab.Aws;
 
 /// <summary>
-/// EC2, SSM, KMS and STS behind one address, told apart as AWS's front ends do: by the service and the region in the
+/// EC2, SSM, KMS, STS and the price list behind one address, told apart as AWS's front ends do: by the service and the region in the
 /// signature's scope, and by the account of whoever signed.
 /// </summary>
-internal sealed class AwsServer(SigV4 signatures, Func<Signed, Place> placeOf, StsService sts, KmsService kms)
+internal sealed class AwsServer(SigV4 signatures, Func<Signed, Place> placeOf, StsService sts, KmsService kms, PriceList prices)
 {
     public async Task HandleAsync(HttpContext context)
     {
@@ -33,6 +34,9 @@ internal sealed class AwsServer(SigV4 signatures, Func<Signed, Place> placeOf, S
                     break;
                 case "kms":
                     await AnswerJsonAsync(context, 200, kms.Call(context.Request, body, signed.Key.Principal));
+                    break;
+                case "pricing":
+                    await AnswerJsonAsync(context, 200, prices.Call(context.Request, body, signed.Key.Principal));
                     break;
                 case "ec2":
                     await AnswerXmlAsync(context, 200, placeOf(signed).Ec2.Call(QueryOf(context.Request, body), signed, requestId));

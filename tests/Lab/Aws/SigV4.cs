@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Text;
+using Mayfly.Lab.Pricing;
 
 namespace Mayfly.Lab.Aws;
 
@@ -24,11 +25,11 @@ internal sealed class SigV4(Keyring keys, Func<string, bool> hasRegion, TimeProv
     public Signed Verify(HttpRequest request, byte[] body)
     {
         var claim = Authorization.Of(request);
-        // STS alone also answers for the region that its global endpoint is in.
-        if (!hasRegion(claim.Region) && !(claim.Service == "sts" && claim.Region == "us-east-1"))
+        // STS also answers for the region that its global endpoint is in, and the price list from a few regions only, whichever one works in.
+        if (claim.Service == "pricing" ? !PriceList.Endpoints.Contains(claim.Region) : !hasRegion(claim.Region) && !(claim.Service == "sts" && claim.Region == "us-east-1"))
             throw Mismatch(claim.Service, $"Credential should be scoped to a valid region, not '{claim.Region}'.");
         if ((time.GetUtcNow() - claim.At).Duration() > AllowedSkew)
-            throw new AwsFault(claim.Service switch { "ec2" => "RequestExpired", "ssm" or "kms" => "InvalidSignatureException", _ => "SignatureDoesNotMatch" },
+            throw new AwsFault(claim.Service switch { "ec2" => "RequestExpired", "ssm" or "kms" or "pricing" => "InvalidSignatureException", _ => "SignatureDoesNotMatch" },
                 $"Signature expired: {claim.Date} is not within 5 minutes of now", claim.Service == "sts" ? 403 : 400);
 
         var key = keys.Find(claim.KeyId) ?? throw UnknownKey(claim.Service);
@@ -45,7 +46,7 @@ internal sealed class SigV4(Keyring keys, Func<string, bool> hasRegion, TimeProv
             throw claim.Service switch
             {
                 "ec2" => new AwsFault("RequestExpired", "Request has expired."),
-                "ssm" or "kms" => new AwsFault("ExpiredTokenException", "The security token included in the request is expired"),
+                "ssm" or "kms" or "pricing" => new AwsFault("ExpiredTokenException", "The security token included in the request is expired"),
                 _ => new AwsFault("ExpiredToken", "The security token included in the request is expired", 403),
             };
         return new Signed(key, claim.Service, claim.Region);
@@ -120,14 +121,14 @@ internal sealed class SigV4(Keyring keys, Func<string, bool> hasRegion, TimeProv
     private static AwsFault Mismatch(string service, string message) => service switch
     {
         "ec2" => new AwsFault("AuthFailure", message, 401),
-        "ssm" or "kms" => new AwsFault("InvalidSignatureException", message),
+        "ssm" or "kms" or "pricing" => new AwsFault("InvalidSignatureException", message),
         _ => new AwsFault("SignatureDoesNotMatch", message, 403),
     };
 
     private static AwsFault UnknownKey(string service) => service switch
     {
         "ec2" => new AwsFault("AuthFailure", "AWS was not able to validate the provided access credentials", 401),
-        "ssm" or "kms" => new AwsFault("UnrecognizedClientException", "The security token included in the request is invalid."),
+        "ssm" or "kms" or "pricing" => new AwsFault("UnrecognizedClientException", "The security token included in the request is invalid."),
         _ => new AwsFault("InvalidClientTokenId", "The security token included in the request is invalid.", 403),
     };
 

@@ -139,7 +139,9 @@ internal sealed class Instance(
     public XElement StateXml(string name) => E(name, E("code", (int)State), E("name", StateName));
 
     public XElement Xml() => E("item",
-        E("instanceId", Id), E("imageId", Spec.ImageId), StateXml("instanceState"), E("privateDnsName", ""), E("reason", Reason.Message),
+        E("instanceId", Id), E("imageId", Spec.ImageId), StateXml("instanceState"), E("privateDnsName", ""),
+        // Of what a client ended the moment stands here, and nowhere else.
+        E("reason", Reason.Code.StartsWith("Client.", StringComparison.Ordinal) && Terminated is { } end ? $"User initiated ({end.UtcDateTime:yyyy-MM-dd HH:mm:ss} GMT)" : Reason.Message),
         E("amiLaunchIndex", "0"), E("instanceType", Type), E("launchTime", AwsServer.Stamp(Launched)),
         E("placement", E("availabilityZone", Zone), E("tenancy", "default")), E("privateIpAddress", Address),
         Reason.Code.Length > 0 ? E("stateReason", E("code", Reason.Code), E("message", Reason.Message)) : null,
