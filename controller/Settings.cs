@@ -64,7 +64,7 @@ internal sealed record Settings(SettingSource Source)
 
     public double TerminatePace { get; init; } = Source.PerMinute("Pace:TerminateInstances", 300, "`TerminateInstances`");
 
-    public double DescribePace { get; init; } = Source.PerMinute("Pace:Describe", 600, "`DescribeInstances` and of `GetConsoleOutput`, each");
+    public double DescribePace { get; init; } = Source.PerMinute("Pace:Describe", 600, "`DescribeInstances`, of `GetConsoleOutput` and of `DescribeSpotPriceHistory`, each");
 
     public double TagPace { get; init; } = Source.PerMinute("Pace:Tags", 300, "`CreateTags` and of `DeleteTags`, each; launches do not count");
 

@@ -48,6 +48,16 @@ public sealed class AwsCliTests
     }
 
     [Fact]
+    public async Task The_AWS_CLI_asks_what_an_instance_costs()
+    {
+        AwsCli.RequireOrSkip();
+        await using var lab = await StartAsync();
+        var answer = await new AwsCli(lab, lab.User).RunAsync("pricing", "get-products", "--region", "us-east-1", "--service-code", "AmazonEC2", "--filters",
+            "Type=TERM_MATCH,Field=regionCode,Value=eu-central-1", "Type=TERM_MATCH,Field=instanceType,Value=m7i.large", "Type=TERM_MATCH,Field=operatingSystem,Value=Windows");
+        Assert.Contains("\"USD\":\"0.1915200000\"", (string)Assert.Single(answer!["PriceList"]!.AsArray())!, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task The_AWS_CLI_finds_an_instances_keys_in_the_metadata_service()
     {
         AwsCli.RequireOrSkip();
