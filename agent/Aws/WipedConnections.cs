@@ -13,6 +13,13 @@ namespace Mayfly.Aws;
 /// </summary>
 public static class WipedConnections
 {
+    /// <summary>A page of instances; what is larger is not kept.</summary>
+    private const int MostSpare = 4 << 20;
+
+    /// <summary>What an answer was read into, zeroed, for the next one: memory that is pinned is freed late, and a large answer outgrows
+    /// several arrays.</summary>
+    private static byte[]? _spare;
+
     /// <param name="lifetime">After this a connection is not used again.</param>
     /// <param name="useProxy">Follows <c>HTTPS_PROXY</c> and its like.</param>
     /// <param name="connect">How a connection is made; null for HttpClient's own way.</param>
@@ -34,8 +41,10 @@ public static class WipedConnections
     {
         using var timeout = new CancellationTokenSource(limit); // real time, as the client's own
         using var either = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, cancel);
-        var buffer = Secret.Allocate((int)Math.Clamp((response.Content.Headers.ContentLength ?? 0) + 1, 4 << 10, most + 1));
-        var length = 0;
+        var buffer = Interlocked.Exchange(ref _spare, null) ?? [];
+        if (buffer.Length < FirstOf(response, most))
+            buffer = Secret.Allocate(FirstOf(response, most));
+        var (length, isWhole) = (0, false);
         try
         {
             await using var stream = await response.Content.ReadAsStreamAsync(either.Token);
@@ -54,6 +63,7 @@ public static class WipedConnections
 
             var body = Secret.Allocate(length);
             buffer.AsSpan(0, length).CopyTo(body);
+            isWhole = true;
             return body;
         }
         catch (IOException e)
@@ -63,8 +73,14 @@ public static class WipedConnections
         finally
         {
             CryptographicOperations.ZeroMemory(buffer);
+            // What was broken off is not kept: its connection may still be writing there.
+            if (isWhole && buffer.Length <= MostSpare && buffer.Length > (_spare?.Length ?? 0))
+                _spare = buffer;
         }
     }
+
+    /// <summary>A byte more than the answer says that it has, for its end to be seen.</summary>
+    private static int FirstOf(HttpResponseMessage response, int most) => (int)Math.Clamp((response.Content.Headers.ContentLength ?? 0) + 1, 4 << 10, most + 1);
 
     /// <summary>An array that a stream cannot see as one, and that <see cref="WipingStream"/> so tells from HttpClient's.</summary>
     private sealed unsafe class OwnMemory(byte[] pinned) : MemoryManager<byte>
