@@ -24,11 +24,19 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         // What the kernel did on the way to PID 1 counts as this process's time.
         var (began, used) = (Kernel.SecondsSinceStart(), Kernel.ProcessorSeconds());
 
+        var laterModules = Task.CompletedTask;
+
         // 1. Verify the root.
         var root = await ProveAsync(Step.VerifyRoot, async () =>
         {
             Initrd.LoadModules("root");
-            var storageModules = Task.Run(() => Initrd.LoadModules("storage"), cancel); // on another processor, meanwhile
+            // On another processor, meanwhile. The last of them are systemd's to use, and nothing here waits for them.
+            var storageModules = Task.Run(() => Initrd.LoadModules("storage"), cancel);
+            laterModules = Task.Run(async () =>
+            {
+                await storageModules;
+                Initrd.LoadModules("later");
+            }, cancel);
             var parameters = KernelCommandLine.Parse(await File.ReadAllTextAsync("/proc/cmdline", cancel));
             var verified = VerifiedRoot.Open(parameters, await Initrd.WaitForRootDiskAsync(time, cancel), "/root");
             var read = verified.ReadAhead();
@@ -57,16 +65,18 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         });
 
         // 4. Lay the writable view over the root, and hand over to systemd.
-        return await ProveAsync(Step.LayWritableView, () =>
+        return await ProveAsync(Step.LayWritableView, async () =>
         {
             Handover.MakeFolder(Handover.Folder);
+            Initrd.MakeDevices("/dev");
             Initrd.LayWritableViews(root, scratch, "/sysroot", Handover.JobRoot);
             narration.Reached(Step.LayWritableView, Milestone.ViewLaid, string.Create(CultureInfo.InvariantCulture,
                 $"every write lands on scratch, the job's in a view of its own; in the initrd since {began:F3} s, {Kernel.ProcessorSeconds() - used:F3} s of CPU"));
             new Handover(root.RootHash, scratch.Description, swap.Description, Storage.Made(scratch, swap), narration.Events).Write(Handover.Folder);
             Initrd.MoveMounts("/sysroot");
             Initrd.Stay("/sysroot");
-            return Task.FromResult("/sysroot");
+            await laterModules;
+            return "/sysroot";
         });
     }
 
@@ -85,7 +95,10 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         {
             await imds.WaitUntilReachableAsync(TimeSpan.FromMinutes(2), stop);
             role.ReadAhead(stop); // step 6's keys
+            var naming = NameServers.WriteAsync(NameServers.State, NameServers.ResolvConf, time, stop);
             var learned = await Identity.LearnAsync(imds, stop);
+            if (!await naming)
+                narration.Note(Step.LearnIdentity, "the network names no name server: AWS and GitHub can be reached by address only");
             narration.Reached(Step.LearnIdentity, Milestone.IdentityLearned,
                 $"{learned.InstanceId} {learned.InstanceType} {learned.AvailabilityZone} {learned.Settings.Launch}");
             return (learned, Deadlines.From(learned.Settings, Environment.GetEnvironmentVariable(Deadlines.Patience)));

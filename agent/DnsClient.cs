@@ -10,16 +10,13 @@ namespace Mayfly.Agent;
 /// </summary>
 internal static class DnsClient
 {
-    /// <summary>What the network's DHCP server told systemd-resolved.</summary>
-    private const string ResolvConf = "/run/systemd/resolve/resolv.conf";
-
     private const int Port = 53;
 
     /// <summary>For one question to one server: a resolver's own patience is five seconds (resolv.conf(5)).</summary>
     public static readonly TimeSpan Limit = TimeSpan.FromSeconds(5);
 
     /// <summary>The network's name servers; none before it is up.</summary>
-    public static IReadOnlyList<IPEndPoint> Servers() => File.Exists(ResolvConf) ? ServersIn(File.ReadLines(ResolvConf)) : [];
+    public static IReadOnlyList<IPEndPoint> Servers() => File.Exists(NameServers.ResolvConf) ? ServersIn(File.ReadLines(NameServers.ResolvConf)) : [];
 
     /// <summary>The name servers of a resolv.conf(5).</summary>
     public static IReadOnlyList<IPEndPoint> ServersIn(IEnumerable<string> resolvConf) =>

@@ -25,6 +25,28 @@ internal static class Initrd
             Kernel.LoadModule(Path.Combine("/modules", module));
     }
 
+    /// <summary>Device files whose first use loads their module, of those that a job is given (<see cref="Sandbox"/>). systemd has
+    /// two programs for this, and udev waits for both. Numbers: https://docs.kernel.org/admin-guide/devices.html</summary>
+    public static void MakeDevices(string dev)
+    {
+        List<(string Name, uint Minor)> devices = [("fuse", 229), ("net/tun", 200)];
+        if (OffersVirtualMachines(File.ReadLines("/proc/cpuinfo")))
+            devices.Add(("kvm", 232));
+        foreach (var (name, minor) in devices)
+        {
+            var path = Path.Combine(dev, name);
+            if (File.Exists(path))
+                continue; // its module is there already, and made it
+            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+            Kernel.MakeCharacterDevice(path, major: 10, minor);
+            File.SetUnixFileMode(path, (UnixFileMode)0b110_110_110); // as udev's rules have them
+        }
+    }
+
+    /// <summary>By the flags of Intel's and AMD's processors. Another architecture's kernel has KVM built in, and its device file.</summary>
+    internal static bool OffersVirtualMachines(IEnumerable<string> cpuInfo) =>
+        cpuInfo.FirstOrDefault(line => line.StartsWith("flags", StringComparison.Ordinal))?.Split((char[]?)null).Any(flag => flag is "vmx" or "svm") == true;
+
     /// <summary>Waits for the disk that holds the root, and for every other NVMe disk on the bus.</summary>
     /// <exception cref="InvalidDataException">None or more than one holds a partition of that name.</exception>
     /// <exception cref="TimeoutException">No disk appeared in time.</exception>

@@ -123,6 +123,14 @@ internal static unsafe partial class Kernel
 
     public static void Signal(int processId, int signal) => Check(kill(processId, signal), "kill", $"signal {signal} to {processId}");
 
+    /// <summary>With the mode that the file system gives it.</summary>
+    public static void MakeCharacterDevice(string path, uint major, uint minor)
+    {
+        const uint character = 0x2000; // S_IFCHR
+        // The layout of numbers below 256, as makedev(3) has them.
+        Check(mknod(path, character, (major << 8) | minor), "mknod", path);
+    }
+
     public static void ChangeOwner(string path, uint user, uint group) => Check(chown(path, user, group), "chown", path);
 
     /// <summary>Makes the folder the root of this process's mount namespace, by moving it over the old one: the way out
@@ -316,6 +324,9 @@ internal static unsafe partial class Kernel
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int kill(int processId, int signal);
+
+    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int mknod(string path, uint mode, nuint device);
 
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int chown(string path, uint user, uint group);

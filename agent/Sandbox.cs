@@ -23,9 +23,6 @@ internal static class Sandbox
     /// <summary>Where the agent has laid that out, out of the sandbox's sight.</summary>
     public const string RunnerRootOutside = Handover.Folder + "/runner";
 
-    /// <summary>Where names are asked for, on the system and in the sandbox: <c>/etc/resolv.conf</c> leads there.</summary>
-    private const string Resolver = "/run/systemd/resolve/resolv.conf";
-
     private const Kernel.MountFlags Closed = Kernel.MountFlags.NoSetUid | Kernel.MountFlags.NoDevices | Kernel.MountFlags.NoExec;
 
     /// <summary>Device files that programs expect and that reach nothing: those of every container, and what containers
@@ -58,8 +55,8 @@ internal static class Sandbox
     public static string Word(bool sudo, int? networkProcess, string resolver) =>
         string.Create(CultureInfo.InvariantCulture, $"{(sudo ? "sudo" : "no-sudo")} {resolver.Length} {networkProcess}\n{resolver}");
 
-    /// <summary>Whom the network's DHCP server told systemd-resolved to ask for names; empty for nobody.</summary>
-    public static string NetworksResolver() => File.Exists(Resolver) ? File.ReadAllText(Resolver) : "";
+    /// <summary>Whom the network says to ask for names; empty for nobody.</summary>
+    public static string NetworksResolver() => File.Exists(NameServers.ResolvConf) ? File.ReadAllText(NameServers.ResolvConf) : "";
 
     /// <summary>Shapes the view, waits for the word and becomes the program. To be called by the first process of new namespaces,
     /// whose mounts unshare(1) has made private. Nothing that can be done before the word is left for after it. Does not return.</summary>
@@ -86,7 +83,7 @@ internal static class Sandbox
 
         var (sudo, resolver, network) = ReadWord(words);
         if (resolver.Length > 0)
-            File.WriteAllText(Resolver, resolver);
+            File.WriteAllText(NameServers.ResolvConf, resolver);
         // Only now: a container engine that has cloned the view keeps what a container with all privileges expects, and writes
         // to nothing there that is root's.
         if (Engine.IsInstalled)

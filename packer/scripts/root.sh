@@ -56,9 +56,9 @@ echo mayfly > "$tree/etc/hostname"
 
 # systemd: what starts, and what never does.
 units=$tree/etc/systemd/system
-mkdir -p "$units/multi-user.target.wants" "$tree/etc/systemd/system-generators"
+mkdir -p "$units/multi-user.target.wants"
 ln -sf /usr/lib/systemd/system/multi-user.target "$units/default.target"
-for unit in mayfly-agent systemd-networkd systemd-resolved; do
+for unit in mayfly-agent systemd-networkd; do
   ln -sf "/usr/lib/systemd/system/$unit.service" "$units/multi-user.target.wants/$unit.service"
 done
 mkdir -p "$units/timers.target.wants"
@@ -66,10 +66,11 @@ ln -sf /usr/lib/systemd/system/mayfly-ceiling.timer "$units/timers.target.wants/
 while read -r unit; do
   ln -sf /dev/null "$units/$unit"
 done < <(sed 's/#.*//' "$packer/masked-units" | awk NF)
-# Nor does what makes units of terminals, encrypted disks, SysV's scripts, rc.local or the kernel command line. /etc/fstab counts.
-for generator in "$tree"/usr/lib/systemd/system-generators/*; do
-  [[ $generator == */systemd-fstab-generator ]] || ln -sf /dev/null "$tree/etc/systemd/system-generators/${generator##*/}"
-done
+# Nor does what makes units of terminals, encrypted disks, SysV's scripts, rc.local or the kernel command line. /etc/fstab counts,
+# where it has an entry; without a generator systemd need not prepare a place for one to run in.
+find "$tree/usr/lib/systemd/system-generators" -mindepth 1 ! -name systemd-fstab-generator -delete
+[[ -n $(sed 's/#.*//' "$tree/etc/fstab" | awk NF) ]] || rm -r "$tree/usr/lib/systemd/system-generators"
+# The agent writes it: agent/NameServers.cs.
 ln -sf /run/systemd/resolve/resolv.conf "$tree/etc/resolv.conf"
 
 sed 's/#.*//' "$packer/left-out" | awk NF | while read -r pattern; do

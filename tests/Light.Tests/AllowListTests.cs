@@ -50,17 +50,16 @@ public sealed class AllowListTests(LightBed bed)
         var asked = new ConcurrentQueue<string>();
         using var names = ServeNames(asked, ("listed.example", Listed), ("unlisted.example", Unlisted));
 
-        // Where systemd-resolved listens by default (systemd-resolved.service(8)), by both ways.
+        // Where systemd-resolved, should an image have it, listens by default (systemd-resolved.service(8)), by both ways.
         var become = sudo ? "sudo -n " : "";
         var job = await run.QueueAsync([
             become + Ask("127.0.0.53", "udp"), become + Ask("127.0.0.53", "tcp"), become + Ask("127.0.0.54", "udp"), become + Ask("127.0.0.54", "tcp"),
-            $"{become}resolvectl query unlisted.example > /dev/null 2>&1 && echo answered || echo refused",
             become + Ask("127.0.0.153", "udp"),
             "getent ahostsv4 listed.example | head -n 1 | cut -d ' ' -f 1",
         ]);
 
         Assert.Equal("job-succeeded", (await run.EndAsync()).Ending);
-        Assert.Equal(["refused", "refused", "refused", "refused", "refused", "answered", "10.99.0.2"], bed.Lab.GitHub.Broker.StepsOutput(job.Id));
+        Assert.Equal(["refused", "refused", "refused", "refused", "answered", "10.99.0.2"], bed.Lab.GitHub.Broker.StepsOutput(job.Id));
         Assert.Contains("listed.example", asked);
         Assert.DoesNotContain("unlisted.example", asked);
     }

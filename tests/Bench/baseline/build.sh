@@ -31,7 +31,7 @@ else
 fi
 echo "baseline: Debian $suite with GRUB and cloud-init"
 mmdebstrap --mode=root --variant=minbase \
-  --include="$(sed 's/#.*//' "$packages" | tr -s ' \n' ',' | sed 's/^,//; s/,$//'),linux-image-cloud-$(dpkg --print-architecture),initramfs-tools,zstd,grub-efi-amd64-bin,grub-common,cloud-init,dbus" \
+  --include="$(sed 's/#.*//' "$packages" | tr -s ' \n' ',' | sed 's/^,//; s/,$//'),linux-image-cloud-$(dpkg --print-architecture),initramfs-tools,zstd,grub-efi-amd64-bin,grub-common,cloud-init,dbus,systemd-resolved" \
   --aptopt='APT::Install-Recommends "false"' "$suite" "$tree" - <<< "$sources"
 cp -a "$here/rootfs/." "$tree/"
 mkdir -p "$tree/opt/actions-runner"

@@ -98,7 +98,7 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
         var run = Directory.CreateDirectory(at + ".run", UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute).FullName;
         await File.WriteAllTextAsync(Path.Combine(run, "handover.json"), Handover);
         await File.WriteAllTextAsync(at + ".network", Network);
-        await File.WriteAllTextAsync(at + ".dns", $"[Resolve]\nDNS={LabNetwork.Inside}\nLLMNR=no\nMulticastDNS=no\n");
+        await File.WriteAllTextAsync(at + ".dns", $"nameserver {LabNetwork.Inside}\n");
         await File.WriteAllTextAsync(at + ".environment", options.Environment);
         await File.WriteAllTextAsync(at + ".unit", Limits + options.UnitDropIn(instance));
         Directory.CreateDirectory(Cgroup);
@@ -109,7 +109,7 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
             "timeout", "--kill-after=5", options.Limit.TotalSeconds.ToString("F0", CultureInfo.InvariantCulture),
             "systemd-nspawn", "--quiet", "--boot", $"--directory={at}/root", $"--machine={instance.Id}", "--register=no", "--keep-unit",
             "--capability=all", "--private-users=no", "--console=read-only", "--kill-signal=SIGKILL",
-            $"--bind={run}:/run/mayfly", $"--bind-ro={at}.network:/run/systemd/network/10-lab.network", $"--bind-ro={at}.dns:/run/systemd/resolved.conf.d/lab.conf",
+            $"--bind={run}:/run/mayfly", $"--bind-ro={at}.network:/run/systemd/network/10-lab.network", $"--bind-ro={at}.dns:/run/systemd/resolve/resolv.conf",
             $"--bind-ro={at}.unit:/run/systemd/system/mayfly-agent.service.d/lab.conf",
             $"--load-credential=mayfly.environment:{at}.environment", .. options.Arguments(instance),
             "--", "systemd.show_status=0", "systemd.log_target=journal"])
