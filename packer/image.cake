@@ -47,6 +47,15 @@ Task("DockerImage")
         Run("image-docker", program, arguments, showLine: line => line.StartsWith("image: "));
     }));
 
+Task("Toolset")
+    .Description("Use what the image's toolset brings, as a job's user in a container of its root; --toolset=NAME as for Image")
+    .IsDependentOn("Image")
+    .Does(() =>
+    {
+        var (program, arguments) = AsRoot(System.IO.Path.Combine(root, "packer", "try-toolset.sh"), [Artifact("image")]);
+        Run("toolset", program, arguments, show: true);
+    });
+
 void Verify(string folder)
 {
     if (!System.IO.File.Exists(System.IO.Path.Combine(folder, "manifest.json")))

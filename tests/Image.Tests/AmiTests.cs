@@ -47,6 +47,22 @@ public sealed class AmiTests : IDisposable
         Assert.Matches($"\"{tag}\" += var.manifest.{value}\n", template);
     }
 
+    /// <summary>Debian's Packer knows none but the first, so that no validation here would miss one (Builder.FitTemplateAsync).</summary>
+    [Theory]
+    [InlineData("ena_support", "true")]
+    [InlineData("boot_mode", "\"uefi\"")]
+    [InlineData("imds_support", "\"v2.0\"")]
+    [InlineData("http_tokens", "\"required\"")]
+    [InlineData("tpm_support", "\"v2.0\"")]
+    [InlineData("encrypt_boot", "var.encrypt")]
+    [InlineData("throughput", "var.throughput")]
+    public async Task The_AMI_boots_by_UEFI_with_a_TPM_and_the_second_metadata_service_alone(string attribute, string value)
+    {
+        var template = await File.ReadAllTextAsync(Built.Path("packer/mayfly.pkr.hcl"), TestContext.Current.CancellationToken);
+
+        Assert.Matches($"(?m)^ +{attribute} += {value}$", template);
+    }
+
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
     /// <summary>That target alone: the image it is about is there.</summary>

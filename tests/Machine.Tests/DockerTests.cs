@@ -28,6 +28,9 @@ public sealed class DockerTests
         ("an image is made from scratch", Import),
         ("a container writes to the folder of the job as its user", "docker run --rm --user $(id -u):$(id -g) --volume $PWD:/w box touch /w/mine && test -O mine"),
         ("an image is built", "mkdir context && printf 'FROM box\\nSHELL [\"/usr/bin/bash\", \"-c\"]\\nRUN touch /built\\n' > context/Dockerfile && docker build --quiet --tag built context"),
+        ("an image is built by BuildKit, from nothing", "mkdir kit && echo kept > kit/file && printf 'FROM scratch\\nCOPY file /\\n' > kit/Dockerfile && DOCKER_BUILDKIT=1 docker build --output=kit/out kit && grep -x kept kit/out/file"),
+        ("a container has an init, and dies alone of more memory than it may have",
+            "docker run --rm --init --memory 32m --memory-swap 32m box bash -c '[[ $(< /proc/1/comm) == docker-init && $(< /sys/fs/cgroup/memory.max) == 33554432 ]] && perl -e \"\\$x = q(x) x 64_000_000\"'; test $? = 137"),
         ("a service runs on a network of its own and offers a port", $"docker network create own && docker run --detach --name service --network own --network-alias web --publish 8080:80 box {Serve}"),
         ("the job reaches the service on its port", "curl -s --retry 20 --retry-all-errors --retry-delay 1 http://localhost:8080/ | grep -x served"),
     ];
