@@ -88,17 +88,17 @@ internal sealed partial class Intake(Store store, PolicySource policy, InboxWake
         switch (Decide.For(job, policy.Current))
         {
             case Decision.Launch launch:
-                var (found, isNew) = await Launches.QueueAsync(sql, job, launch.Order);
+                var (found, isNew) = await LaunchQueue.AddAsync(sql, job, launch.Order);
                 return isNew ? () => LogQueued(delivery, job.Repository, job.Id, job.Name) : () => LogKnown(job.Repository, job.Id, found.State.ToString());
             case Decision.Record:
                 await Launches.RecordAsync(sql, job);
                 return () => LogRecorded(job.Repository, job.Id, job.Action, job.RunnerName ?? "no runner", job.Conclusion ?? "");
             case Decision.Refuse refuse:
-                await Launches.RefuseAsync(sql, job, refuse.Reason);
+                await LaunchQueue.RefuseAsync(sql, job, refuse.Reason);
                 return () => LogRefused(delivery, job.Repository, job.Id, refuse.Reason);
             case Decision.Ignore ignore:
                 if (job.Action == JobAction.Waiting)
-                    await Launches.DropAsync(sql, job, ignore.Reason);
+                    await LaunchQueue.DropAsync(sql, job, ignore.Reason);
                 return () => LogIgnored(job.Repository, job.Id, ignore.Reason);
             default:
                 throw new InvalidOperationException("a decision that nobody acts on");

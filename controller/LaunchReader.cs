@@ -7,6 +7,12 @@ namespace Mayfly.Controller;
 /// repositories, bear the same labels and have the same order.</summary>
 internal sealed class LaunchReader
 {
+    public const string Settled = "('Ended', 'Refused', 'Dropped')";
+
+    // Conditions in the words of Schema's indices: SQLite takes an index of some rows only where a query repeats its condition.
+    public const string IsOpen = $"state NOT IN {Settled}";
+    public const string IsAlive = "state IN ('Launching', 'Storing', 'Undoing', 'Launched')";
+
     private readonly Dictionary<string, string> _names = [];
     private readonly Dictionary<string, IReadOnlyList<string>> _labels = [];
     private readonly Dictionary<string, Order> _orders = [];
@@ -19,6 +25,9 @@ internal sealed class LaunchReader
                usage, bill, micro_usd FROM launch
         WHERE {condition}
         """, Read, values);
+
+    public static async ValueTask<LaunchRecord?> FindAsync(ISql sql, LaunchId id) =>
+        await new LaunchReader().ReadAsync(sql, "repository = ?1 AND key = ?2", id.Repository, id.Key) is [var found] ? found : null;
 
     private LaunchRecord Read(IRow row)
     {

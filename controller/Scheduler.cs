@@ -42,7 +42,7 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySo
                 if (Places is > 0 and var free && !heart.Member.IsCancellationRequested)
                 {
                     var turns = new Turns(policy.Current, github);
-                    foreach (var launch in await store.Launches.ClaimAsync(free, turns.Next))
+                    foreach (var launch in await store.Queue.ClaimAsync(free, turns.Next))
                         launches.Add(LaunchAsync(launch, finish.Token));
                     await SettleAsync(turns);
                 }
@@ -77,7 +77,7 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySo
     {
         foreach (var (id, reason) in turns.TooLarge)
         {
-            if (await store.Launches.RefuseWaitingAsync(id, reason))
+            if (await store.Queue.RefuseWaitingAsync(id, reason))
                 LogTooLarge(id, reason);
         }
 

@@ -14,12 +14,15 @@ internal sealed class Store : IAsyncDisposable
     {
         _database = database;
         Deliveries = new Deliveries(database);
+        Queue = new LaunchQueue(database, controller);
         Launches = new Launches(database, controller);
         Membership = new Membership(database, controller, lease);
         Redeliveries = new Redeliveries(database);
     }
 
     public Deliveries Deliveries { get; }
+
+    public LaunchQueue Queue { get; }
 
     public Launches Launches { get; }
 
@@ -53,7 +56,7 @@ internal sealed class Store : IAsyncDisposable
     public Task<Seen.Census> CountAsync(bool leads) => _database.TransactAsync(async sql =>
     {
         var states = await Launches.CountAsync(sql);
-        var oldest = await Launches.WaitingSinceAsync(sql);
+        var oldest = await LaunchQueue.WaitingSinceAsync(sql);
         var open = await sql.QueryAsync("SELECT count(*) FROM delivery WHERE done = 0", row => row.Integer(0));
         return new Seen.Census(sql.Now, states, oldest, open[0], leads);
     });

@@ -130,13 +130,13 @@ internal sealed partial class Doer(Store store, Ec2Client ec2, SsmClient ssm, Gi
                     action, launch.Repo.Installation, launch.Repo.FullName, launch.JobId, launch.RunId, launch.Attempt, launch.Name, launch.Labels, runner, conclusion));
                 LogLearned(launch.Id.Repository, launch.JobId, action.ToString(), runner ?? "no runner", conclusion ?? "");
                 break;
-            case "queued" when ask.Then == IfQueued.Replace && await store.Launches.ReplaceAsync(launch):
+            case "queued" when ask.Then == IfQueued.Replace && await store.Queue.ReplaceAsync(launch):
                 LogReplaced(launch.JobId, launch.Id.Repository, launch.Machine + 1, await WhyReplacedAsync(launch));
                 queue.Set();
                 break;
             case "queued" when ask.Then == IfQueued.Refuse:
                 var reason = $"none of its {launch.Machine} machines ran it, and a job is given no more; the last one: {await WhyReplacedAsync(launch)}. Run the job again once that is mended";
-                if (await store.Launches.RefuseAnotherAsync(launch, reason))
+                if (await store.Queue.RefuseAnotherAsync(launch, reason))
                     LogRefused(launch.JobId, launch.Id.Repository, reason);
                 break;
         }

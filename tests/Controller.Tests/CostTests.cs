@@ -147,7 +147,7 @@ public sealed class CostTests : IAsyncLifetime
 
     private async Task<LaunchRecord> SettledAsync(int job, Usage? usage)
     {
-        var (launch, _) = await _store.TransactAsync(sql => Launches.QueueAsync(sql, Some.Job(JobAction.Queued, "mayfly") with { Id = job }, Some.Order(2)));
+        var (launch, _) = await _store.TransactAsync(sql => LaunchQueue.AddAsync(sql, Some.Job(JobAction.Queued, "mayfly") with { Id = job }, Some.Order(2)));
         await _store.Launches.EndedAsync(launch.Id, "job-succeeded: done", "[]", null, usage);
         Assert.Equal(Bill.Due, (await _store.Launches.FindAsync(launch.Id))!.Bill);
         await _accountant.SettleAsync(Cancel);

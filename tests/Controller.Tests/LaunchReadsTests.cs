@@ -7,12 +7,13 @@ public sealed class LaunchReadsTests : IAsyncDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("mayfly-reads-").FullName;
     private readonly WatchedDatabase _database;
+    private readonly LaunchQueue _queue;
     private readonly Launches _launches;
 
     public LaunchReadsTests()
     {
         _database = new WatchedDatabase(new SqliteDatabase(Path.Combine(_folder, "controller.db"), TimeProvider.System));
-        _launches = new Launches(_database, "this one");
+        (_queue, _launches) = (new LaunchQueue(_database, "this one"), new Launches(_database, "this one"));
     }
 
     public async ValueTask DisposeAsync()
@@ -34,7 +35,7 @@ public sealed class LaunchReadsTests : IAsyncDisposable
         async Task<(int, int)> RowsAsync()
         {
             _database.Rows = 0;
-            Assert.Equal(2, (await _launches.ClaimAsync(2, (waiting, _, _) => waiting.First())).Count);
+            Assert.Equal(2, (await _queue.ClaimAsync(2, (waiting, _, _) => waiting.First())).Count);
             var claim = _database.Rows;
             foreach (var launch in await _launches.UnsettledAsync(TimeSpan.FromDays(1), []))
                 await _launches.DroppedAsync(launch.Id, "it was only counted");
@@ -50,14 +51,14 @@ public sealed class LaunchReadsTests : IAsyncDisposable
         await Schema.MigrateAsync(_database);
         _database.Statements.Clear();
         await QueueAsync(1, 3);
-        var claimed = await _launches.ClaimAsync(2, (waiting, _, _) => waiting.First());
+        var claimed = await _queue.ClaimAsync(2, (waiting, _, _) => waiting.First());
         await _launches.StoringAsync(claimed[0].Id, "i-1");
         await _launches.LaunchedAsync(claimed[0].Id, "i-1");
         await _launches.RecordAsync(Some.Job(JobAction.Completed) with { Id = 1, RunnerName = claimed[0].Runner, Conclusion = "success" });
         await _launches.UnsettledAsync(TimeSpan.FromDays(1), [claimed[0].Id]);
         await _launches.RefusedAsync(claimed[1].Id, "no capacity");
         await _launches.UntoldAsync();
-        await _database.TransactAsync(async sql => (await Launches.CountAsync(sql), await Launches.WaitingSinceAsync(sql)));
+        await _database.TransactAsync(async sql => (await Launches.CountAsync(sql), await LaunchQueue.WaitingSinceAsync(sql)));
         await _launches.EndedAsync(claimed[0].Id, "job-succeeded: done", "[]");
         await _launches.DueAsync(10);
         await _launches.PricedAsync(claimed[0].Id, 1680);
@@ -76,7 +77,7 @@ public sealed class LaunchReadsTests : IAsyncDisposable
     private Task<int> QueueAsync(int first, int last) => _database.TransactAsync(async sql =>
     {
         for (var job = first; job <= last; job++)
-            await Launches.QueueAsync(sql, Some.Job() with { Id = job }, Some.Order(4));
+            await LaunchQueue.AddAsync(sql, Some.Job() with { Id = job }, Some.Order(4));
         return 0;
     });
 

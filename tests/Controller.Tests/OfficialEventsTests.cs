@@ -64,7 +64,7 @@ public sealed class OfficialEventsTests : IAsyncLifetime
             Assert.Equal(((await OfficialAsync(JobAction.Completed, number)).RunnerName, (await OfficialAsync(JobAction.Completed, number)).Conclusion), (job.RunnerName, job.Conclusion));
         }
 
-        Assert.Empty(await _bed.Store.Launches.ClaimAsync(100, (waiting, _, _) => waiting.FirstOrDefault()));
+        Assert.Empty(await _bed.Store.Queue.ClaimAsync(100, (waiting, _, _) => waiting.FirstOrDefault()));
     }
 
     [Fact]
@@ -89,7 +89,7 @@ public sealed class OfficialEventsTests : IAsyncLifetime
         Assert.Empty(await ClaimAsync());
     }
 
-    private Task<List<LaunchRecord>> ClaimAsync() => _bed.Store.Launches.ClaimAsync(10, (waiting, _, _) => waiting.FirstOrDefault());
+    private Task<List<LaunchRecord>> ClaimAsync() => _bed.Store.Queue.ClaimAsync(10, (waiting, _, _) => waiting.FirstOrDefault());
 
     private Task TellAsync(WorkflowJob job) => _bed.Intake.FoundAsync([job]);
 

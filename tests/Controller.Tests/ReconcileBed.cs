@@ -95,7 +95,7 @@ internal sealed class ReconcileBed : IAsyncDisposable
     /// <summary>Launches the machine of the launch that waits.</summary>
     public async Task<(LaunchRecord Launch, Instance Instance)> LaunchNextAsync()
     {
-        var claimed = Assert.Single(await Store.Launches.ClaimAsync(1, (waiting, _, _) => waiting.FirstOrDefault()));
+        var claimed = Assert.Single(await Store.Queue.ClaimAsync(1, (waiting, _, _) => waiting.FirstOrDefault()));
         var instance = await _launcher.LaunchAsync(claimed, Cancel, Cancel);
         await Store.Launches.LaunchedAsync(claimed.Id, instance);
         return (await FindAsync(claimed), Lab.Fleet.Find(instance));

@@ -134,7 +134,7 @@ public sealed class ReconcilerTests : IAsyncLifetime
         }
 
         await EndAsync(instance.Id, "idle");
-        Assert.Empty(await _bed.Store.Launches.ClaimAsync(1, (waiting, _, _) => waiting.FirstOrDefault()));
+        Assert.Empty(await _bed.Store.Queue.ClaimAsync(1, (waiting, _, _) => waiting.FirstOrDefault()));
         var refused = (await _bed.Store.Launches.FindAsync(new LaunchId(launch.Id.Repository, $"{job.Id}-1-4")))!;
         Assert.Equal(LaunchState.Refused, refused.State);
         Assert.Contains("none of its 3 machines ran it", refused.Reason!, StringComparison.Ordinal);
@@ -167,7 +167,7 @@ public sealed class ReconcilerTests : IAsyncLifetime
         await EndAsync(instance.Id, "job-succeeded");
         launch = await _bed.FindAsync(launch);
         Assert.Equal((LaunchState.Ended, launch.Runner, "success", job.Id), (launch.State, launch.RunnerName, launch.Conclusion, launch.TookJob));
-        Assert.Empty(await _bed.Store.Launches.ClaimAsync(1, (waiting, _, _) => waiting.FirstOrDefault()));
+        Assert.Empty(await _bed.Store.Queue.ClaimAsync(1, (waiting, _, _) => waiting.FirstOrDefault()));
     }
 
     [Fact]

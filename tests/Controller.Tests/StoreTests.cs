@@ -64,8 +64,8 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
     {
         var store = await OpenAsync(kind);
         var job = Job(1);
-        Assert.True((await store.TransactAsync(sql => Launches.QueueAsync(sql, job, Order.Nothing))).IsNew);
-        var (known, isNew) = await store.TransactAsync(sql => Launches.QueueAsync(sql, job, Order.Nothing));
+        Assert.True((await store.TransactAsync(sql => LaunchQueue.AddAsync(sql, job, Order.Nothing))).IsNew);
+        var (known, isNew) = await store.TransactAsync(sql => LaunchQueue.AddAsync(sql, job, Order.Nothing));
         Assert.Equal((false, LaunchState.Waiting), (isNew, known.State));
         Assert.Single(await ClaimAsync(store));
     }
@@ -103,7 +103,7 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         await QueueAsync(store, 1);
         await RecordAsync(store, Job(1, JobAction.Completed) with { Conclusion = "cancelled" });
         await RecordAsync(store, Job(2, JobAction.InProgress) with { RunnerName = "somebody" });
-        var (late, isNew) = await store.TransactAsync(sql => Launches.QueueAsync(sql, Job(2), Order.Nothing));
+        var (late, isNew) = await store.TransactAsync(sql => LaunchQueue.AddAsync(sql, Job(2), Order.Nothing));
         Assert.Equal((false, LaunchState.Dropped), (isNew, late.State));
         Assert.Empty(await ClaimAsync(store));
     }
@@ -116,7 +116,7 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         await QueueAsync(store, 1);
         await store.TransactAsync(async sql =>
         {
-            await Launches.DropAsync(sql, Job(1), "it waits");
+            await LaunchQueue.DropAsync(sql, Job(1), "it waits");
             return 0;
         });
         Assert.Empty(await ClaimAsync(store));
@@ -132,11 +132,11 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         await QueueAsync(store, 1);
         var first = Assert.Single(await ClaimAsync(store));
         await store.Launches.LaunchedAsync(first.Id, "i-1");
-        Assert.True(await store.Launches.ReplaceAsync(first));
-        Assert.False(await store.Launches.ReplaceAsync(first));
+        Assert.True(await store.Queue.ReplaceAsync(first));
+        Assert.False(await store.Queue.ReplaceAsync(first));
         var second = Assert.Single(await ClaimAsync(store));
         Assert.Equal(("1-1-2", 2, "mayfly-1-1-2", Some.Text(first.Order)), (second.Id.Key, second.Machine, second.Runner, Some.Text(second.Order)));
-        Assert.Equal(2, (await store.TransactAsync(sql => Launches.QueueAsync(sql, Job(1), Order.Nothing))).Launch.Machine);
+        Assert.Equal(2, (await store.TransactAsync(sql => LaunchQueue.AddAsync(sql, Job(1), Order.Nothing))).Launch.Machine);
     }
 
     [Theory]
@@ -161,7 +161,7 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         var store = await OpenAsync(kind);
         for (var job = 1; job <= 3; job++)
             await QueueAsync(store, job);
-        var claimed = await store.Launches.ClaimAsync(10, (waiting, alive, _) => alive.GetValueOrDefault("octo-org/octo-repo", Load.None) is { Machines: < 2, Vcpus: < 8 } ? waiting.Last() : null);
+        var claimed = await store.Queue.ClaimAsync(10, (waiting, alive, _) => alive.GetValueOrDefault("octo-org/octo-repo", Load.None) is { Machines: < 2, Vcpus: < 8 } ? waiting.Last() : null);
         Assert.Equal(["3-1", "2-1"], claimed.Select(l => l.Id.Key));
     }
 
@@ -174,12 +174,12 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         for (var job = 1; job <= 3; job++)
         {
             foreach (var repository in repositories)
-                await store.TransactAsync(sql => Launches.QueueAsync(sql, Job(job) with { Repository = repository }, Some.Order(4)));
+                await store.TransactAsync(sql => LaunchQueue.AddAsync(sql, Job(job) with { Repository = repository }, Some.Order(4)));
             _time.Move(TimeSpan.FromSeconds(1)); // PostgreSQL's clock goes by itself
         }
 
         IReadOnlyCollection<WaitingLaunch> told = [];
-        await store.Launches.ClaimAsync(2, (waiting, _, _) =>
+        await store.Queue.ClaimAsync(2, (waiting, _, _) =>
         {
             told = waiting;
             return null;
@@ -198,7 +198,7 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         var seen = new List<Load?>();
         for (var i = 0; i < 2; i++)
         {
-            await store.Launches.ClaimAsync(1, (waiting, alive, now) =>
+            await store.Queue.ClaimAsync(1, (waiting, alive, now) =>
             {
                 seen.Add(alive.GetValueOrDefault("octo-org/octo-repo"));
                 Assert.True(seen[^1] is null || seen[^1]!.LastTurn <= now);
@@ -218,9 +218,9 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         var store = await OpenAsync(kind);
         await store.Membership.RenewAsync();
         var (claimed, waiting) = (await QueueAsync(store, 1), await QueueAsync(store, 2));
-        Assert.Single(await store.Launches.ClaimAsync(1, (all, _, _) => all.First()));
-        Assert.False(await store.Launches.RefuseWaitingAsync(claimed, "too large"));
-        Assert.True(await store.Launches.RefuseWaitingAsync(waiting, "too large"));
+        Assert.Single(await store.Queue.ClaimAsync(1, (all, _, _) => all.First()));
+        Assert.False(await store.Queue.RefuseWaitingAsync(claimed, "too large"));
+        Assert.True(await store.Queue.RefuseWaitingAsync(waiting, "too large"));
         Assert.Equal((LaunchState.Launching, LaunchState.Refused), ((await store.Launches.FindAsync(claimed))!.State, (await store.Launches.FindAsync(waiting))!.State));
     }
 
@@ -298,14 +298,14 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         await store.Launches.LaunchedAsync(first.Id, "i-1");
         await store.Launches.EndedAsync(first.Id, "idle: no job came", "[]");
         Assert.Equal(first.Id, Assert.Single(await UnsettledAsync(store)).Id);
-        Assert.True(await store.Launches.ReplaceAsync(first));
-        Assert.False(await store.Launches.ReplaceAsync(first));
+        Assert.True(await store.Queue.ReplaceAsync(first));
+        Assert.False(await store.Queue.ReplaceAsync(first));
         var second = Assert.Single(await ClaimAsync(store));
         Assert.Equal((2, "1-1-2"), (second.Machine, second.Id.Key));
         Assert.Equal(first.Labels, second.Labels);
         Assert.Equal(second.Id, Assert.Single(await UnsettledAsync(store)).Id); // the newest of a job tells
-        Assert.True(await store.Launches.RefuseAnotherAsync(second, "enough"));
-        Assert.False(await store.Launches.RefuseAnotherAsync(second, "enough"));
+        Assert.True(await store.Queue.RefuseAnotherAsync(second, "enough"));
+        Assert.False(await store.Queue.RefuseAnotherAsync(second, "enough"));
         var refused = (await store.Launches.FindAsync(second.Id with { Key = "1-1-3" }))!;
         Assert.Equal((LaunchState.Refused, "enough"), (refused.State, refused.Reason));
     }
@@ -334,7 +334,7 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         var order = Some.Order(4) with { Spot = SpotMode.Rerun };
         var (first, second) = (Job(1) with { Name = "first" }, Job(2) with { Name = "second" });
         foreach (var job in (WorkflowJob[])[first, second])
-            await store.TransactAsync(sql => Launches.QueueAsync(sql, job, order));
+            await store.TransactAsync(sql => LaunchQueue.AddAsync(sql, job, order));
         await ClaimAsync(store);
         await RecordAsync(store, second with { Action = JobAction.InProgress, RunnerName = "mayfly-1-1" });
         await store.Launches.EndedAsync(new LaunchId(first.Repository, "1-1"), "spot-interrupted: gone", "[]", Rerun.Wanted);
@@ -342,9 +342,9 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         Assert.True(await store.Launches.RerunAsync(machine, 2, Rerun.Wanted));
         Assert.Equal(Rerun.Asked, (await store.Launches.FindAsync(new LaunchId(first.Repository, "2-1")))!.Rerun);
 
-        var (again, _) = await store.TransactAsync(sql => Launches.QueueAsync(sql, second with { Id = 3, Attempt = 2 }, order));
+        var (again, _) = await store.TransactAsync(sql => LaunchQueue.AddAsync(sql, second with { Id = 3, Attempt = 2 }, order));
         Assert.Equal(SpotMode.OnDemand, again.Order.Spot);
-        Assert.True((await store.TransactAsync(sql => Launches.QueueAsync(sql, second with { Id = 4, Attempt = 2, Name = "depends on it" }, order))).Launch.Order.Spot == SpotMode.Rerun);
+        Assert.True((await store.TransactAsync(sql => LaunchQueue.AddAsync(sql, second with { Id = 4, Attempt = 2, Name = "depends on it" }, order))).Launch.Order.Spot == SpotMode.Rerun);
         Assert.False(await store.Launches.RerunAsync(machine, 2, Rerun.Wanted)); // the next attempt is here
         await store.Launches.RerunAsync(machine, 2, Rerun.Asked);
         Assert.DoesNotContain(await UnsettledAsync(store), l => l.Rerun == Rerun.Wanted);
@@ -434,9 +434,9 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         var first = Assert.Single(await ClaimAsync(store));
         await store.Launches.EndedAsync(first.Id, "idle: no job came", "[]");
         await store.Launches.PricedAsync(first.Id, 1680);
-        await store.Launches.ReplaceAsync(first);
+        await store.Queue.ReplaceAsync(first);
         Assert.Equal(0, await store.Launches.ForgetAsync(Future, 10));
-        Assert.False((await store.TransactAsync(sql => Launches.QueueAsync(sql, Job(1), Order.Nothing))).IsNew);
+        Assert.False((await store.TransactAsync(sql => LaunchQueue.AddAsync(sql, Job(1), Order.Nothing))).IsNew);
         var second = Assert.Single(await ClaimAsync(store));
         await store.Launches.EndedAsync(second.Id, "job-succeeded: done", "[]");
         Assert.Equal(0, await store.Launches.ForgetAsync(Future, 10));
@@ -455,7 +455,7 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         await QueueAsync(store, 2);
         await store.Launches.ForgetAsync(Future, 10);
         Assert.NotNull(await LastTurnAsync());
-        await store.Launches.RefuseWaitingAsync(new LaunchId("octo-org/octo-repo", "2-1"), "too large");
+        await store.Queue.RefuseWaitingAsync(new LaunchId("octo-org/octo-repo", "2-1"), "too large");
         await store.Launches.ForgetAsync(Future, 10);
         Assert.Null(await LastTurnAsync());
 
@@ -521,11 +521,11 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
 
     private static WorkflowJob Job(long id, JobAction action = JobAction.Queued) => Some.Job(action, "mayfly", "'; DROP TABLE launch; -- ü") with { Id = id };
 
-    private static async Task<LaunchId> QueueAsync(Store store, long job) => (await store.TransactAsync(sql => Launches.QueueAsync(sql, Job(job), Some.Order(4)))).Launch.Id;
+    private static async Task<LaunchId> QueueAsync(Store store, long job) => (await store.TransactAsync(sql => LaunchQueue.AddAsync(sql, Job(job), Some.Order(4)))).Launch.Id;
 
     private static Task<List<LaunchRecord>> UnsettledAsync(Store store) => store.Launches.UnsettledAsync(TimeSpan.FromDays(1), []);
 
-    private static Task<List<LaunchRecord>> ClaimAsync(Store store) => store.Launches.ClaimAsync(10, (waiting, _, _) => waiting.FirstOrDefault());
+    private static Task<List<LaunchRecord>> ClaimAsync(Store store) => store.Queue.ClaimAsync(10, (waiting, _, _) => waiting.FirstOrDefault());
 
     private static Task<int> RecordAsync(Store store, WorkflowJob job) => store.TransactAsync(async sql =>
     {
