@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Text.Json.Nodes;
 using Mayfly.Contract;
 using Mayfly.Lab;
 using Mayfly.Lab.Aws;
@@ -21,6 +22,25 @@ public sealed class LaunchTests
         var tags = world.Living[0].Tags;
         Assert.Equal(($"octo-org/octo-repo:{job.Id}-1", "ssm", "300", "21600"), (tags[Tags.Launch], tags[Tags.Config], tags[Tags.IdleTimeout], tags[Tags.JobTimeout]));
         Assert.False(world.Living[0].Spot);
+    }
+
+    [Fact]
+    public async Task What_the_policy_says_stands_above_the_launch_templates_tags_and_what_it_does_not_say_does_not()
+    {
+        await using var world = await World.StartAsync(controller: false);
+        var template = JsonNode.Parse(Demo.LaunchTemplate)!;
+        template["LaunchTemplateName"] = "tagged";
+        template["LaunchTemplateData"]!["TagSpecifications"] = JsonNode.Parse($$"""
+            [{ "ResourceType": "instance", "Tags": [
+              { "Key": "{{Tags.Egress}}", "Value": "allow" }, { "Key": "{{Tags.Sudo}}", "Value": "true" }, { "Key": "{{Tags.IdleTimeout}}", "Value": "7" }, { "Key": "{{Tags.JobTimeout}}", "Value": "7" },
+              { "Key": "{{Tags.SwapGiB}}", "Value": "7" }] }]
+            """);
+        world.Lab.Templates.Load(template.ToJsonString(), "ami-0123456789abcdef0");
+        await world.StartControllerAsync(new Dictionary<string, string> { ["Mayfly__LaunchTemplate"] = "tagged" });
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        await world.AssertLaunchedOnceAsync(job);
+        var tags = world.Living[0].Tags;
+        Assert.Equal(("open", "false", "300", "21600", "7"), (tags[Tags.Egress], tags[Tags.Sudo], tags[Tags.IdleTimeout], tags[Tags.JobTimeout], tags[Tags.SwapGiB]));
     }
 
     [Fact]
