@@ -1,7 +1,6 @@
 using Amazon.Runtime;
 using Amazon.SecurityToken;
 using Amazon.SecurityToken.Model;
-using Mayfly.Aws;
 using Mayfly.Controller.Reconciliation;
 using Mayfly.Controller.Seen;
 using Serilog;
@@ -105,18 +104,14 @@ internal static class Program
             builder.WebHost.UseUrls("http://127.0.0.1:8080");
 
         var keys = await KeyChain.FindAsync();
-        var paces = new AwsPaces(settings, time);
-        var ec2 = new Ec2Client(AwsConnection.To("ec2", settings.Region, keys.KeysAsync, CallLimit, time, pace: paces.Calls));
-        var ssm = new SsmClient(AwsConnection.To("ssm", settings.Region, keys.KeysAsync, CallLimit, time, pace: paces.Calls));
         var github = new GitHubApp(new HttpClient { BaseAddress = settings.GitHubApi, Timeout = CallLimit }, settings, secrets.Key, time);
-        var account = await FindAccountAsync(settings);
+        var sites = new AwsSites(keys, await FindAccountAsync(settings), settings, time);
         var inbox = new InboxWake(time);
 
         builder.Services.AddSingleton(time).AddSingleton(settings).AddSingleton(store).AddSingleton(store.Launches).AddSingleton(inbox).AddSingleton<QueueWake>().AddSingleton<Heart>().AddSingleton<Health>().AddSingleton(_ => new Observers(Version))
-            .AddSingleton(ec2).AddSingleton(paces).AddSingleton(github).AddSingleton(account).AddSingleton<SpotBreaker>().AddSingleton<Fleet>().AddSingleton<Launcher>();
+            .AddSingleton(sites).AddSingleton(github).AddSingleton<SpotBreaker>().AddSingleton<Fleet>().AddSingleton<Launcher>().AddSingleton<Intake>();
         var policy = await PolicySource.ReadAsync(settings, CancellationToken.None);
-        builder.Services.AddSingleton(new Prices(ec2, new PricingClient(PricingClient.Connect(settings.Region, keys.KeysAsync, CallLimit, time, paces.Calls)), settings.Region, time));
-        builder.Services.AddSingleton(ssm).AddSingleton<Intake>().AddSingleton(services => new PolicySource(policy, settings, ssm, time, services.GetRequiredService<ILogger<PolicySource>>()));
+        builder.Services.AddSingleton(services => new PolicySource(policy, settings, sites.At(sites.Home).Ssm, time, services.GetRequiredService<ILogger<PolicySource>>()));
         builder.Services.AddSingleton<GitHubView>().AddSingleton<Repositories>().AddSingleton<Look>().AddSingleton<Doer>().AddSingleton<Redelivery>().AddSingleton<QueueListing>().AddSingleton<ImageWatch>();
         // The first to start is the last to stop.
         builder.Services.AddHostedService(services => services.GetRequiredService<Heart>()).AddHostedService(services => services.GetRequiredService<PolicySource>())

@@ -5,13 +5,10 @@ using Mayfly.Controller.Seen;
 namespace Mayfly.Controller;
 
 /// <summary>Claims launches from the queue, each job in its turn, and has them launched, several at once.</summary>
-internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySource policy, Heart heart, ImageWatch image, QueueWake queue, Health health, AwsPaces aws, GitHubApp github, TimeProvider time, ILogger<Scheduler> log) : BackgroundService
+internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySource policy, Heart heart, ImageWatch image, QueueWake queue, Health health, AwsSites sites, GitHubApp github, TimeProvider time, ILogger<Scheduler> log) : BackgroundService
 {
     /// <summary>Launches under way at once. What paces them are the services' limits, of about two a second; one takes a few seconds.</summary>
     private const int AtOnce = 32;
-
-    /// <summary>A machine that waits so long for its configuration to be stored costs money for nothing: then no more are begun.</summary>
-    private static readonly TimeSpan MostWaitToStore = TimeSpan.FromSeconds(10);
 
     /// <summary>Tries of one launch, with pauses that double from 5 s: some ten minutes in all, then it is given up.</summary>
     private const int MostTries = 8;
@@ -41,7 +38,7 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySo
             {
                 if (Places is > 0 and var free && !heart.Member.IsCancellationRequested)
                 {
-                    var turns = new Turns(policy.Current, github);
+                    var turns = new Turns(policy.Current, github, sites);
                     foreach (var launch in await store.Queue.ClaimAsync(free, turns.Next))
                         launches.Add(LaunchAsync(launch, finish.Token));
                     await SettleAsync(turns);
@@ -67,10 +64,10 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySo
     }
 
     /// <summary>Launches that can be begun now. No more are claimed: whose turn it is is decided when a place comes free, not before.</summary>
-    private int Places => aws["PutParameter"].Until(1) > MostWaitToStore ? 0 : Math.Min(AtOnce - _underWay, aws.LaunchesLeft);
+    private int Places => Math.Min(AtOnce - _underWay, sites.LaunchesLeft(policy.Current.Sites));
 
     /// <summary>When to look again: as soon as a place comes free by itself.</summary>
-    private TimeSpan UntilPlace => aws.UntilLaunch is var until && until > TimeSpan.Zero && until < Wake.LookEvery ? until : Wake.LookEvery;
+    private TimeSpan UntilPlace => sites.UntilLaunch(policy.Current.Sites) is { } until && until < Wake.LookEvery ? until : Wake.LookEvery;
 
     /// <summary>Refuses what never fits, and says once what the others wait for.</summary>
     private async Task SettleAsync(Turns turns)
@@ -92,7 +89,7 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySo
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(finish, heart.Member);
         try
         {
-            if (launch.InstanceId is null && image.Age is RunnerAge.TooOld { Reason: var reason })
+            if (launch.InstanceId is null && image.AgeOf(launch.Order.Source) is RunnerAge.TooOld { Reason: var reason })
                 throw new LaunchRefusedException(reason);
             var instance = await launcher.LaunchAsync(launch, limit.Token, heart.Member);
             await store.Launches.LaunchedAsync(launch.Id, instance);

@@ -6,7 +6,7 @@ namespace Mayfly.Controller.Costs;
 /// Every two seconds, by the controller that leads: finds out what machines cost that have ended, writes that down, and tells of it and
 /// sends their traces. Apart from reconciliation, which no price list may hold up. What cannot be found out is unknown, never 0.
 /// </summary>
-internal sealed partial class Accountant(Store store, Prices prices, Heart heart, TimeProvider time, ILogger<Accountant> log) : BackgroundService
+internal sealed partial class Accountant(Store store, AwsSites sites, Heart heart, TimeProvider time, ILogger<Accountant> log) : BackgroundService
 {
     /// <summary>Machines of one look.</summary>
     private const int Most = 100;
@@ -18,7 +18,7 @@ internal sealed partial class Accountant(Store store, Prices prices, Heart heart
     {
         foreach (var launch in await store.Launches.DueAsync(Most))
         {
-            var (microUsd, unknown) = launch.Usage is { } usage ? await PriceAsync(usage, cancel) : (null, "EC2 no longer named the machine");
+            var (microUsd, unknown) = launch.Usage is { } usage ? await PriceAsync(sites.At(launch.Order.Site).Prices, usage, cancel) : (null, "EC2 no longer named the machine");
             if (!await store.Launches.PricedAsync(launch.Id, microUsd))
                 continue; // another has led meanwhile
             var usd = microUsd / 1_000_000m;
@@ -49,7 +49,7 @@ internal sealed partial class Accountant(Store store, Prices prices, Heart heart
         }
     }
 
-    private async Task<(long? MicroUsd, string? Unknown)> PriceAsync(Usage usage, CancellationToken cancel)
+    private static async Task<(long? MicroUsd, string? Unknown)> PriceAsync(Prices prices, Usage usage, CancellationToken cancel)
     {
         if (usage.Seconds == 0)
             return (0, null); // whatever the price

@@ -10,6 +10,9 @@ namespace Mayfly.Controller.Launching;
 /// </summary>
 internal sealed class AwsPaces : IDisposable
 {
+    /// <summary>A machine that waits so long for its configuration to be stored costs money for nothing: then no more are begun.</summary>
+    private static readonly TimeSpan MostWaitToStore = TimeSpan.FromSeconds(10);
+
     private readonly Dictionary<string, Pace> _paces;
 
     public AwsPaces(Settings settings, TimeProvider time)
@@ -37,8 +40,9 @@ internal sealed class AwsPaces : IDisposable
     public CallPace Calls { get; }
 
     /// <summary>Launches that can be begun now without waiting.</summary>
-    public int LaunchesLeft => (int)_paces["CreateFleet"].Left;
+    public int LaunchesLeft => _paces["PutParameter"].Until(1) > MostWaitToStore ? 0 : (int)_paces["CreateFleet"].Left;
 
+    /// <summary>When there is one more, if there is none.</summary>
     public TimeSpan UntilLaunch => _paces["CreateFleet"].Until(1);
 
     public Pace this[string action] => _paces[action];

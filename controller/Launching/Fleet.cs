@@ -10,7 +10,7 @@ namespace Mayfly.Controller.Launching;
 /// lets it, it is asked again on demand. Each request has a client token of its own, and each answer that is none is written down before
 /// the next is asked for: however often this is begun anew, there is one machine.
 /// </summary>
-internal sealed partial class Fleet(Ec2Client ec2, SpotBreaker breaker, Settings settings, Launches launches, ILogger<Fleet> log)
+internal sealed partial class Fleet(AwsSites sites, SpotBreaker breaker, Settings settings, Launches launches, ILogger<Fleet> log)
 {
     /// <param name="spent">Client tokens of the launch that EC2 has answered for good.</param>
     /// <returns>The instance's id.</returns>
@@ -28,7 +28,7 @@ internal sealed partial class Fleet(Ec2Client ec2, SpotBreaker breaker, Settings
             if (instances is [var instance, ..])
             {
                 foreach (var other in instances.Skip(1))
-                    await EndAsync(launch.Id, other.InstanceId, cancel);
+                    await EndAsync(launch, other.InstanceId, cancel);
                 if (errors.Count > 0)
                     LogOtherPool(launch.Id, instance.InstanceType, instance.AvailabilityZone, TextOf(errors));
                 return instance.InstanceId;
@@ -49,6 +49,7 @@ internal sealed partial class Fleet(Ec2Client ec2, SpotBreaker breaker, Settings
 
     private async Task<FleetResponse> AskAsync(LaunchRecord launch, int spent, bool isSpot, CancellationToken cancel)
     {
+        var ec2 = sites.At(launch.Order.Site).Ec2;
         try
         {
             return await ec2.CreateInstantFleetAsync(new FleetRequest(
@@ -78,10 +79,10 @@ internal sealed partial class Fleet(Ec2Client ec2, SpotBreaker breaker, Settings
     }
 
     /// <summary>One was asked for, so what more there is has nothing to do.</summary>
-    private async Task EndAsync(LaunchId launch, string instance, CancellationToken cancel)
+    private async Task EndAsync(LaunchRecord launch, string instance, CancellationToken cancel)
     {
-        LogTooMany(launch, instance);
-        await ec2.TerminateAsync(instance, cancel);
+        LogTooMany(launch.Id, instance);
+        await sites.At(launch.Order.Site).Ec2.TerminateAsync(instance, cancel);
     }
 
     private void Count(IReadOnlyList<FleetError> errors, IReadOnlyCollection<string> families, string region)

@@ -29,7 +29,7 @@ internal static class LaunchTroubles
             or "MaxSpotInstanceCountExceeded" or "InsufficientFreeAddressesInSubnet" or "Unsupported" => LaunchTrouble.NoCapacity,
         "RequestLimitExceeded" or "ResourceLimitExceeded" or "Throttling" or "ThrottlingException" => LaunchTrouble.Throttled,
         "VcpuLimitExceeded" or "InstanceLimitExceeded" or "VolumeLimitExceeded" or "MaxIOPSLimitExceeded" or "ParameterLimitExceeded" or "TagLimitExceeded" => LaunchTrouble.Quota,
-        "UnauthorizedOperation" or "AuthFailure" or "AccessDeniedException" or "InvalidParameterValue" or "InvalidParameterCombination" or "MissingParameter" or "UnknownParameter"
+        "UnauthorizedOperation" or "AuthFailure" or "AccessDenied" or "AccessDeniedException" or "InvalidParameterValue" or "InvalidParameterCombination" or "MissingParameter" or "UnknownParameter"
             or "ValidationException" => LaunchTrouble.Final,
         _ when code.StartsWith("InvalidLaunchTemplate", StringComparison.Ordinal) || code.StartsWith("InvalidAMI", StringComparison.Ordinal)
             || code.StartsWith("InvalidSubnet", StringComparison.Ordinal) => LaunchTrouble.Final,

@@ -11,19 +11,13 @@ internal sealed class LaunchRefusedException(string reason, Exception? inner = n
 /// <summary>The job no longer waits for a runner.</summary>
 internal sealed class JobGoneException() : Exception("the job no longer waits for a runner");
 
-/// <summary>The account and partition that instances live in, for their ARNs.</summary>
-internal sealed record AwsAccount(string Partition, string Id, string Region)
-{
-    public string InstanceArn(string instanceId) => $"arn:{Partition}:ec2:{Region}:{Id}:instance/{instanceId}";
-}
-
 /// <summary>
 /// One job, one machine: asks GitHub for a runner's configuration and EC2 for an instance at the same time, then stores
 /// the configuration under the instance's name. If a part fails, all of it is undone. Killed at any point and made again,
 /// it finds what it made before: the instance by its client token, the runner by its name, the parameter by the instance,
 /// and in the store whether the machine may have been given its configuration, for then a job may run on it.
 /// </summary>
-internal sealed class Launcher(GitHubApp github, Fleet fleet, Ec2Client ec2, SsmClient ssm, AwsAccount account, Settings settings, Launches launches, TimeProvider time)
+internal sealed class Launcher(GitHubApp github, Fleet fleet, AwsSites sites, Settings settings, Launches launches, TimeProvider time)
 {
     /// <summary>Undoing has its own end: it also happens while the controller is asked to stop.</summary>
     private static readonly TimeSpan UndoLimit = TimeSpan.FromSeconds(20);
@@ -41,7 +35,7 @@ internal sealed class Launcher(GitHubApp github, Fleet fleet, Ec2Client ec2, Ssm
     /// <exception cref="JobGoneException">The job needs no machine any more.</exception>
     public async Task<string> LaunchAsync(LaunchRecord launch, CancellationToken cancel, CancellationToken member)
     {
-        var spent = launch.Spent;
+        var (spent, site) = (launch.Spent, sites.At(launch.Order.Site));
         if (launch.InstanceId is { } earlier)
         {
             if (await SettleAsync(launch, earlier, cancel, member) is not { } undone)
@@ -49,8 +43,6 @@ internal sealed class Launcher(GitHubApp github, Fleet fleet, Ec2Client ec2, Ssm
             spent = undone;
         }
 
-        if (NotYet(launch.Order) is { } reason)
-            throw new LaunchRefusedException(reason);
         if ((spent > 0 || launch.Machine > 1) && !await github.IsQueuedAsync(launch.Repo, launch.JobId, cancel))
             throw new JobGoneException();
 
@@ -65,7 +57,7 @@ internal sealed class Launcher(GitHubApp github, Fleet fleet, Ec2Client ec2, Ssm
             // would cost every job the difference. The machine has taken no configuration yet and is undone below.
             var envelope = Envelope.Pack(runner.Files);
             await launches.StoringAsync(launch.Id, instance);
-            await StoreAsync(instance, envelope, cancel);
+            await StoreAsync(site, instance, envelope, cancel);
             return instance;
         }
         catch (Exception e) when (e is not ClaimLostException && !member.IsCancellationRequested)
@@ -88,21 +80,13 @@ internal sealed class Launcher(GitHubApp github, Fleet fleet, Ec2Client ec2, Ssm
         }
     }
 
-    /// <summary>What of an order is not carried out yet: to leave it out would launch another machine than was decided on.</summary>
-    private string? NotYet(Order order) => order switch
-    {
-        { Role: not null } => $"account '{order.Account}': roles are not assumed yet",
-        _ when order.Region != settings.Region => $"account '{order.Account}': only {settings.Region} is served yet, not {order.Region}",
-        _ => null,
-    };
-
     /// <summary>An earlier try came as far as a machine.</summary>
     /// <returns>Null if that machine has its configuration, or had it; how many client tokens are spent if it is gone.</returns>
     private async Task<int?> SettleAsync(LaunchRecord launch, string instance, CancellationToken cancel, CancellationToken member)
     {
         // Without a configuration at its source, either the agent has taken it or it was never stored. A job that waits no longer was taken
         // by the machine, as far as anyone can tell; one that waits is given a new machine, for this runner is deleted first.
-        if (launch.State == LaunchState.Storing && (await IsStoredAsync(instance, cancel) || !await github.IsQueuedAsync(launch.Repo, launch.JobId, cancel)))
+        if (launch.State == LaunchState.Storing && (await IsStoredAsync(sites.At(launch.Order.Site), instance, cancel) || !await github.IsQueuedAsync(launch.Repo, launch.JobId, cancel)))
             return null;
         return await UndoAsync(launch, instance, member);
     }
@@ -122,19 +106,19 @@ internal sealed class Launcher(GitHubApp github, Fleet fleet, Ec2Client ec2, Ssm
         }
     }
 
-    private async Task StoreAsync(string instance, string envelope, CancellationToken cancel)
+    private async Task StoreAsync(AwsSite site, string instance, string envelope, CancellationToken cancel)
     {
         if (settings.ConfigInTags)
         {
-            await TagAsync(instance, ConfigTags.Split(envelope), cancel);
+            await TagAsync(site, instance, ConfigTags.Split(envelope), cancel);
             return;
         }
 
         var name = ConfigParameter.NameFor(instance);
-        var tags = new Dictionary<string, string> { [ConfigParameter.InstanceTag] = account.InstanceArn(instance) };
+        var tags = new Dictionary<string, string> { [ConfigParameter.InstanceTag] = site.Account.InstanceArn(instance) };
         try
         {
-            await ssm.PutSecureStringAsync(name, envelope, tags, cancel);
+            await site.Ssm.PutSecureStringAsync(name, envelope, tags, cancel);
         }
         catch (AwsException e) when (e.Code == "ParameterAlreadyExists")
         {
@@ -142,13 +126,13 @@ internal sealed class Launcher(GitHubApp github, Fleet fleet, Ec2Client ec2, Ssm
         }
     }
 
-    private async Task TagAsync(string instance, IReadOnlyDictionary<string, string> tags, CancellationToken cancel)
+    private async Task TagAsync(AwsSite site, string instance, IReadOnlyDictionary<string, string> tags, CancellationToken cancel)
     {
         for (var attempt = 1; ; attempt++)
         {
             try
             {
-                await ec2.CreateTagsAsync(instance, tags, cancel);
+                await site.Ec2.CreateTagsAsync(instance, tags, cancel);
                 return;
             }
             catch (AwsException e) when (e.Code == "InvalidInstanceID.NotFound" && attempt < TagTries)
@@ -158,9 +142,9 @@ internal sealed class Launcher(GitHubApp github, Fleet fleet, Ec2Client ec2, Ssm
         }
     }
 
-    private async Task<bool> IsStoredAsync(string instance, CancellationToken cancel) => settings.ConfigInTags
-        ? (await ec2.DescribeTaggedAsync(ConfigTags.CountKey, cancel)).Any(i => i.InstanceId == instance)
-        : await ssm.ExistsAsync(ConfigParameter.NameFor(instance), cancel);
+    private async Task<bool> IsStoredAsync(AwsSite site, string instance, CancellationToken cancel) => settings.ConfigInTags
+        ? (await site.Ec2.DescribeTaggedAsync(ConfigTags.CountKey, cancel)).Any(i => i.InstanceId == instance)
+        : await site.Ssm.ExistsAsync(ConfigParameter.NameFor(instance), cancel);
 
     /// <summary>Takes back what was made. The runner goes first: once it is gone, no job can begin on the machine.</summary>
     /// <returns>Null if a job runs on the machine already: then nothing was taken back. Else how many client tokens are spent.</returns>
@@ -174,10 +158,11 @@ internal sealed class Launcher(GitHubApp github, Fleet fleet, Ec2Client ec2, Ssm
             return null;
         if (instance is null)
             return launch.Spent;
-        await IgnoreAsync(() => ec2.TerminateAsync(instance, limit.Token), "InvalidInstanceID.NotFound");
+        var site = sites.At(launch.Order.Site);
+        await IgnoreAsync(() => site.Ec2.TerminateAsync(instance, limit.Token), "InvalidInstanceID.NotFound");
         if (settings.ConfigInTags) // EC2 shows a terminated instance's tags for an hour
-            await IgnoreAsync(() => ec2.DeleteTagsAsync(instance, ConfigTags.Keys, limit.Token), "InvalidInstanceID.NotFound");
-        await IgnoreAsync(() => ssm.DeleteAsync(ConfigParameter.NameFor(instance), limit.Token), "ParameterNotFound");
+            await IgnoreAsync(() => site.Ec2.DeleteTagsAsync(instance, ConfigTags.Keys, limit.Token), "InvalidInstanceID.NotFound");
+        await IgnoreAsync(() => site.Ssm.DeleteAsync(ConfigParameter.NameFor(instance), limit.Token), "ParameterNotFound");
         return await launches.UndoneAsync(launch.Id);
     }
 

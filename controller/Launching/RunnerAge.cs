@@ -16,6 +16,8 @@ internal abstract record RunnerAge(string Reason)
     /// <summary>From this long after the successor's release no machine is launched.</summary>
     public static readonly TimeSpan RefuseFrom = TimeSpan.FromDays(30);
 
+    public static readonly RunnerAge NotSeen = new Unknown("it was not looked at yet");
+
     /// <summary>It cannot be told; machines are launched.</summary>
     public sealed record Unknown(string Reason) : RunnerAge(Reason);
 

@@ -26,6 +26,13 @@ internal sealed record Order(
     Requirements? Requirements, IReadOnlyList<string> Zones, IReadOnlyList<string> Subnets, SpotMode Spot, int? VolumeGiB,
     IReadOnlyDictionary<string, string> Tags, int Vcpus)
 {
+    /// <summary>Where the machine is launched.</summary>
+    [JsonIgnore]
+    public Site Site => new(Region, Role, ExternalId);
+
+    [JsonIgnore]
+    public ImageSource Source => new(Site, LaunchTemplate, Image);
+
     /// <summary>For a job that is given no machine.</summary>
     public static readonly Order Nothing = new("", "", null, null, "", null, [], null, [], [], SpotMode.OnDemand, null, new Dictionary<string, string>(), 0);
 

@@ -8,10 +8,21 @@ namespace Mayfly.Controller.Policies;
 /// <param name="ExternalId">What the role's trust wants to hear, against the confused deputy; no secret.</param>
 /// <param name="Subnets">By zone; empty takes the launch template's own.</param>
 internal sealed record Account(
-    string Name, string Region, string? Role, string? ExternalId, string LaunchTemplate, IReadOnlyDictionary<string, IReadOnlyList<string>> Subnets);
+    string Name, string Region, string? Role, string? ExternalId, string LaunchTemplate, IReadOnlyDictionary<string, IReadOnlyList<string>> Subnets)
+{
+    public Site Site => new(Region, Role, ExternalId);
+}
 
 /// <summary>An image by name: an AMI or a parameter that holds one, or a launch template that stands for it.</summary>
 internal sealed record Image(string? Id, string? LaunchTemplate);
+
+/// <summary>What machines are launched from at one site.</summary>
+/// <param name="Image">As in <see cref="Order"/>: null for the launch template's own.</param>
+internal sealed record ImageSource(Site Site, string LaunchTemplate, string? Image)
+{
+    /// <summary>For people.</summary>
+    public override string ToString() => $"{Image ?? $"launch template {LaunchTemplate}"} in {Site}";
+}
 
 /// <summary>The most that may be alive at once; null for no limit.</summary>
 internal sealed record Caps(int? Machines, int? Vcpus)
@@ -72,6 +83,9 @@ internal sealed record Rules(
     /// <summary>What a machine counts for whose shape is not asked for; null where only the launch template could tell.</summary>
     public int? Counted => Vcpus ?? (InstanceTypes.Count > 0 && InstanceTypes.All(type => InstanceSize.Vcpus(type) is not null) ? InstanceTypes.Max(InstanceSize.Vcpus) : null);
 
+    /// <summary>Whatever a machine of this repository may be launched from.</summary>
+    public IEnumerable<ImageSource> ImageSources => Allow.Images.Append(Defaults.Image).Distinct().Select(Source);
+
     /// <summary>Finds what is asked for and not allowed.</summary>
     /// <returns>The key, and why, with what is allowed; null if all is.</returns>
     public (string Key, string Why)? Forbids(Ask ask) =>
@@ -90,15 +104,21 @@ internal sealed record Rules(
     {
         var ask = asked.Over(Defaults);
         var shape = asked.HasShape || (ask.HasShape && InstanceTypes.Count == 0) ? Shape(ask) : null;
-        var image = ask.Image is { } name ? Images[name] : null;
+        var source = Source(ask.Image);
         var zones = ask.Zones ?? Allow.Zones;
         return new Order(
-            Account.Name, Account.Region, Account.Role, Account.ExternalId, image?.LaunchTemplate ?? Account.LaunchTemplate, image?.Id,
+            Account.Name, Account.Region, Account.Role, Account.ExternalId, source.LaunchTemplate, source.Image,
             shape is null ? InstanceTypes : [], shape, zones,
             [.. Account.Subnets.Where(s => zones.Count == 0 || zones.Contains(s.Key)).SelectMany(s => s.Value)],
             ask.Spot ?? Enum.GetValues<SpotMode>().First(Allow.Spot.Contains),
             ask.Disk is { } disk ? disk + Math.Min(MostSwapGiB, (disk + 6) / 7) : null,
             AgentTags(ask), shape?.VCpuMost ?? Counted ?? UnknownVcpus);
+    }
+
+    private ImageSource Source(string? name)
+    {
+        var image = name is null ? null : Images[name];
+        return new ImageSource(Account.Site, image?.LaunchTemplate ?? Account.LaunchTemplate, image?.Id);
     }
 
     private Requirements Shape(Ask ask)

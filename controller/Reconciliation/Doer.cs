@@ -7,7 +7,7 @@ using Mayfly.Controller.Seen;
 namespace Mayfly.Controller.Reconciliation;
 
 /// <summary>Does what a <see cref="Plan"/> says, each act after one more look at what it concerns.</summary>
-internal sealed partial class Doer(Store store, Ec2Client ec2, SsmClient ssm, GitHubApp github, GitHubView view, SpotBreaker spot, QueueWake queue, TimeProvider time, ILogger<Doer> log)
+internal sealed partial class Doer(Store store, AwsSites sites, GitHubApp github, GitHubView view, SpotBreaker spot, QueueWake queue, TimeProvider time, ILogger<Doer> log)
 {
     /// <summary>Of ten parameters. SSM takes five such calls a second from an account; launches and agents need theirs.</summary>
     private static readonly TimeSpan BetweenDeletions = TimeSpan.FromMilliseconds(500);
@@ -17,7 +17,7 @@ internal sealed partial class Doer(Store store, Ec2Client ec2, SsmClient ssm, Gi
     /// <summary>What was done of these acts, each by itself: one that fails is planned anew.</summary>
     public async Task DoAsync(IReadOnlyList<Act> acts, CancellationToken cancel)
     {
-        var ended = new List<string>();
+        var ended = new List<(Site Site, string Name)>();
         foreach (var act in acts)
         {
             try
@@ -32,13 +32,13 @@ internal sealed partial class Doer(Store store, Ec2Client ec2, SsmClient ssm, Gi
         }
 
         if (ended.Count > 0)
-            await DoAsync([new Act.DeleteParameters(ended)], cancel);
+            await DoAsync([.. ended.GroupBy(e => e.Site, (site, names) => new Act.DeleteParameters(site, [.. names.Select(n => n.Name)]))], cancel);
     }
 
-    private Task DoAsync(Act act, List<string> ended, CancellationToken cancel) => act switch
+    private Task DoAsync(Act act, List<(Site Site, string Name)> ended, CancellationToken cancel) => act switch
     {
         Act.EndMachine end => EndMachineAsync(end, ended, cancel),
-        Act.DeleteParameters delete => DeleteParametersAsync(delete.Names, cancel),
+        Act.DeleteParameters delete => DeleteParametersAsync(sites.At(delete.Site), delete.Names, cancel),
         Act.RemoveRunner remove => RemoveRunnerAsync(remove, cancel),
         Act.ReadConsole read => ReadConsoleAsync(read, cancel),
         Act.AskForJob ask => AskForJobAsync(ask, cancel),
@@ -47,7 +47,7 @@ internal sealed partial class Doer(Store store, Ec2Client ec2, SsmClient ssm, Gi
         _ => throw new InvalidOperationException("an act that nobody does"),
     };
 
-    private async Task EndMachineAsync(Act.EndMachine end, List<string> ended, CancellationToken cancel)
+    private async Task EndMachineAsync(Act.EndMachine end, List<(Site Site, string Name)> ended, CancellationToken cancel)
     {
         var launch = await store.Launches.FindAsync(end.Id);
         if ((launch?.State, launch?.InstanceId, launch?.TookJob) != (end.Launch?.State, end.Launch?.InstanceId, end.Launch?.TookJob))
@@ -62,21 +62,21 @@ internal sealed partial class Doer(Store store, Ec2Client ec2, SsmClient ssm, Gi
             }
         }
 
-        await ec2.TerminateAsync(end.Machine.InstanceId, cancel);
-        ended.Add(ConfigParameter.NameFor(end.Machine.InstanceId));
+        await sites.At(end.Site).Ec2.TerminateAsync(end.Machine.InstanceId, cancel);
+        ended.Add((end.Site, ConfigParameter.NameFor(end.Machine.InstanceId)));
         LogEndedMachine(end.Machine.InstanceId, end.Id, end.Reason);
         queue.Set();
     }
 
-    private async Task DeleteParametersAsync(IReadOnlyList<string> names, CancellationToken cancel)
+    private async Task DeleteParametersAsync(AwsSite site, IReadOnlyList<string> names, CancellationToken cancel)
     {
-        var alive = (await ec2.DescribeTaggedAsync(Tags.Launch, cancel)).Where(m => m.State is "pending" or "running").Select(m => ConfigParameter.NameFor(m.InstanceId)).ToHashSet();
+        var alive = (await site.Ec2.DescribeTaggedAsync(Tags.Launch, cancel)).Where(m => m.State is "pending" or "running").Select(m => ConfigParameter.NameFor(m.InstanceId)).ToHashSet();
         var deleted = 0;
         foreach (var some in names.Where(n => !alive.Contains(n)).Chunk(NamesOfOneDeletion))
         {
             if (deleted > 0)
                 await Task.Delay(BetweenDeletions, time, cancel);
-            await ssm.DeleteManyAsync(some, cancel);
+            await site.Ssm.DeleteManyAsync(some, cancel);
             deleted += some.Length;
         }
 
@@ -97,7 +97,7 @@ internal sealed partial class Doer(Store store, Ec2Client ec2, SsmClient ssm, Gi
         var console = "";
         try
         {
-            console = read.Machine is { } machine ? await ec2.GetConsoleOutputAsync(machine.InstanceId, cancel) : "";
+            console = read.Machine is { } machine ? await sites.At(read.Site).Ec2.GetConsoleOutputAsync(machine.InstanceId, cancel) : "";
         }
         catch (AwsException e)
         {

@@ -1,10 +1,9 @@
-using Mayfly.Aws;
 using Mayfly.Contract;
 
 namespace Mayfly.Controller.Reconciliation;
 
-/// <summary>Looks at EC2, SSM and GitHub, and then at the store. What cannot be looked at but EC2 is left out.</summary>
-internal sealed partial class Look(Store store, Ec2Client ec2, SsmClient ssm, GitHubView github, Repositories repositories, Settings settings, TimeProvider time, ILogger<Look> log)
+/// <summary>Looks at EC2, SSM and GitHub, and then at the store. What cannot be looked at is left out.</summary>
+internal sealed partial class Look(Store store, AwsSites aws, PolicySource policy, GitHubView github, Repositories repositories, Settings settings, TimeProvider time, ILogger<Look> log)
 {
     /// <summary>Of 50 parameters. More are there only if they have piled up: what is deleted makes place for the others.</summary>
     private const int ParameterPages = 40;
@@ -21,28 +20,43 @@ internal sealed partial class Look(Store store, Ec2Client ec2, SsmClient ssm, Gi
     /// <summary>Repositories that had launches at the last look: new ones among them.</summary>
     private IReadOnlyList<Repo> _lately = [];
 
+    /// <summary>Sites that had launches at the last look: an earlier policy's among them.</summary>
+    private IReadOnlyList<Site> _latelyAt = [];
+
     public async Task<Sight> TakeAsync(CancellationToken cancel)
     {
         var at = time.GetUtcNow();
-        var machines = await ec2.DescribeTaggedAsync(Tags.Launch, cancel);
-        var parameters = settings.ConfigInTags ? [] : await OrNoneAsync("parameters", ssm.DescribeBelowAsync(ConfigParameter.Path.TrimEnd('/'), ParameterPages, cancel), cancel) ?? [];
+        var wanted = policy.Current.Sites.Union(_latelyAt).ToList();
+        var seen = (await Task.WhenAll(wanted.Select(async site => (Site: site, Seen: await LookAtAsync(site, cancel)))))
+            .Where(s => s.Seen is not null).ToDictionary(s => s.Site, s => s.Seen!);
         await repositories.ReadAsync(cancel);
         var runners = await RunnersAsync(cancel);
-        var named = machines.Where(m => m.State != "terminated").Select(Plan.IdOf).OfType<LaunchId>()
+        var named = seen.Values.SelectMany(s => s.Machines).Where(m => m.State != "terminated").Select(Plan.IdOf).OfType<LaunchId>()
             .Concat(runners.SelectMany(r => r.Value.Select(runner => new LaunchId(r.Key, runner.Name[LaunchRecord.RunnerPrefix.Length..]))));
         var launches = await store.Launches.UnsettledAsync(Plan.Past, named);
         _lately = [.. launches.Select(l => l.Repo).Where(r => r.Installation != 0 && settings.Lists(r.FullName)).DistinctBy(r => r.FullName)];
+        _latelyAt = [.. launches.Where(l => l.InstanceId is not null).Select(l => l.Order.Site).Distinct()];
         return new Sight
         {
             At = at,
-            Machines = machines,
-            Parameters = parameters,
+            Sites = seen,
+            IsWhole = wanted.Union(_latelyAt).All(seen.ContainsKey),
             Runners = runners,
             Launches = launches,
             Repositories = _lately.Concat(repositories.All).DistinctBy(r => r.FullName).ToDictionary(r => r.FullName),
             IdleTimeout = settings.IdleTimeout,
             JobTimeout = settings.JobTimeout,
         };
+    }
+
+    /// <returns>Null if EC2 did not answer.</returns>
+    private async Task<SiteSeen?> LookAtAsync(Site site, CancellationToken cancel)
+    {
+        var services = aws.At(site);
+        if (await OrNoneAsync($"machines in {site}", services.Ec2.DescribeTaggedAsync(Tags.Launch, cancel), cancel) is not { } machines)
+            return null;
+        var parameters = settings.ConfigInTags ? null : await OrNoneAsync($"parameters in {site}", services.Ssm.DescribeBelowAsync(ConfigParameter.Path.TrimEnd('/'), ParameterPages, cancel), cancel);
+        return new SiteSeen(machines, parameters ?? []);
     }
 
     /// <summary>The runners of ours in the repositories whose turn it is.</summary>

@@ -47,7 +47,7 @@ internal sealed class Plan
     private readonly Dictionary<Oddity, DateTimeOffset> _after = [];
     private readonly List<Act> _acts = [];
     private readonly Dictionary<LaunchId, LaunchRecord> _launches;
-    private readonly Dictionary<string, InstanceDescription> _machines;
+    private readonly Dictionary<string, (Site Site, InstanceDescription Machine)> _machines;
     private readonly Supply _supply;
     private int _calling;
 
@@ -55,7 +55,8 @@ internal sealed class Plan
     {
         (_sight, _before, _supply) = (sight, before, new Supply(sight));
         _launches = sight.Launches.ToDictionary(l => l.Id);
-        _machines = sight.Machines.ToDictionary(m => m.InstanceId);
+        // Two roles of one account show the same machines.
+        _machines = sight.Sites.SelectMany(s => s.Value.Machines.Select(m => (Site: s.Key, Machine: m))).DistinctBy(m => m.Machine.InstanceId).ToDictionary(m => m.Machine.InstanceId);
     }
 
     public static (IReadOnlyList<Act> Acts, Memory Memory) For(Sight sight, Memory before)
@@ -78,11 +79,16 @@ internal sealed class Plan
     {
         foreach (var launch in _sight.Launches.Where(l => l is { State: LaunchState.Launched, InstanceId: not null }))
         {
-            var machine = _machines.GetValueOrDefault(launch.InstanceId!);
-            if (machine is null)
-                _acts.Add(new Act.ReadConsole(launch, null, _sight.At - launch.ChangedAt));
-            else if (machine.State == "terminated")
-                _acts.Add(new Act.ReadConsole(launch, machine, SeenFor(new Oddity("ended machine", machine.InstanceId))));
+            if (_machines.TryGetValue(launch.InstanceId!, out var seen))
+            {
+                if (seen.Machine.State == "terminated")
+                    _acts.Add(new Act.ReadConsole(launch, seen.Site, seen.Machine, SeenFor(new Oddity("ended machine", launch.InstanceId!))));
+            }
+            else if (_sight.Sites.ContainsKey(launch.Order.Site) || _sight.At - launch.ChangedAt > Past + _sight.IdleTimeout + _sight.JobTimeout)
+            {
+                // Where nobody could look for so long it is given up, since it counts for caps.
+                _acts.Add(new Act.ReadConsole(launch, launch.Order.Site, null, _sight.At - launch.ChangedAt));
+            }
         }
     }
 
@@ -107,7 +113,7 @@ internal sealed class Plan
 
     private void EndMachines()
     {
-        foreach (var machine in _sight.Machines.Where(IsAlive))
+        foreach (var (site, machine) in _machines.Values.Where(m => IsAlive(m.Machine)))
         {
             if (IdOf(machine) is not { } id || !_sight.Repositories.TryGetValue(id.Repository, out var repo))
                 continue; // another controller's
@@ -121,7 +127,7 @@ internal sealed class Plan
                 continue;
             if (launch is { State: LaunchState.Launched })
                 _supply.Take(launch);
-            _acts.Add(new Act.EndMachine(machine, repo, id, launch, reason, hasRunner, EvenIfBusy: isPast));
+            _acts.Add(new Act.EndMachine(site, machine, repo, id, launch, reason, hasRunner, EvenIfBusy: isPast));
         }
     }
 
@@ -139,7 +145,7 @@ internal sealed class Plan
 
     private void RemoveRunners()
     {
-        var tagged = _sight.Machines.Where(IsAlive).Select(IdOf).ToHashSet();
+        var tagged = _machines.Values.Select(m => m.Machine).Where(IsAlive).Select(IdOf).ToHashSet();
         foreach (var (repository, runners) in _sight.Runners)
         {
             foreach (var runner in runners.Where(r => r is { IsOnline: false, IsBusy: false } && r.Name.StartsWith(LaunchRecord.RunnerPrefix, StringComparison.Ordinal)))
@@ -149,9 +155,9 @@ internal sealed class Plan
                 var grace = launch switch
                 {
                     _ when tagged.Contains(id) => (TimeSpan?)null, // it boots, or is ended together with its machine
-                    null => Nameless,
+                    null => _sight.IsWhole ? Nameless : null,
                     { State: LaunchState.Ended or LaunchState.Refused or LaunchState.Dropped } => Grace,
-                    { State: LaunchState.Launched } => Nameless,
+                    { State: LaunchState.Launched } => _sight.Sites.ContainsKey(launch.Order.Site) ? Nameless : null,
                     _ => null,
                 };
                 if (grace is { } wait && _sight.Repositories.TryGetValue(repository, out var repo)
@@ -163,13 +169,17 @@ internal sealed class Plan
 
     private void DeleteParameters()
     {
-        var needed = _sight.Machines.Where(IsAlive).Select(m => m.InstanceId)
+        var needed = _machines.Values.Select(m => m.Machine).Where(IsAlive).Select(m => m.InstanceId)
             .Concat(_sight.Launches.Where(l => l.State is not (LaunchState.Ended or LaunchState.Launched)).Select(l => l.InstanceId)).ToHashSet();
-        var names = _sight.Parameters
-            .Where(p => p.Name.StartsWith(ConfigParameter.Path, StringComparison.Ordinal) && !needed.Contains(p.Name[ConfigParameter.Path.Length..]) && _sight.At - p.Modified >= Nameless)
-            .Select(p => p.Name).Where(name => HasLasted(new Oddity("parameter", name), Grace)).Take(MostParameters).ToList();
-        if (names.Count > 0)
-            _acts.Add(new Act.DeleteParameters(names));
+        var seen = new HashSet<string>(); // as above
+        foreach (var (site, (_, parameters)) in _sight.Sites)
+        {
+            var names = parameters
+                .Where(p => p.Name.StartsWith(ConfigParameter.Path, StringComparison.Ordinal) && !needed.Contains(p.Name[ConfigParameter.Path.Length..]) && _sight.At - p.Modified >= Nameless)
+                .Select(p => p.Name).Where(name => seen.Add(name) && HasLasted(new Oddity("parameter", name), Grace)).Take(MostParameters).ToList();
+            if (names.Count > 0)
+                _acts.Add(new Act.DeleteParameters(site, names));
+        }
     }
 
     private void RunAgain()

@@ -13,11 +13,11 @@ internal sealed record Sight
 {
     public required DateTimeOffset At { get; init; }
 
-    /// <summary>Every machine that bears <see cref="Contract.Tags.Launch"/>, other controllers' too.</summary>
-    public required IReadOnlyList<InstanceDescription> Machines { get; init; }
+    /// <summary>By site, as far as EC2 answered there.</summary>
+    public required IReadOnlyDictionary<Site, SiteSeen> Sites { get; init; }
 
-    /// <summary>Configurations at their source.</summary>
-    public IReadOnlyList<ParameterDescription> Parameters { get; init; } = [];
+    /// <summary>Whether EC2 answered at every site that there is anything at.</summary>
+    public required bool IsWhole { get; init; }
 
     /// <summary>By repository, as far as this look came.</summary>
     public IReadOnlyDictionary<string, IReadOnlyList<RunnerSeen>> Runners { get; init; } = new Dictionary<string, IReadOnlyList<RunnerSeen>>();
@@ -34,6 +34,11 @@ internal sealed record Sight
     /// <inheritdoc cref="IdleTimeout"/>
     public required TimeSpan JobTimeout { get; init; }
 }
+
+/// <summary>What was found at one site.</summary>
+/// <param name="Machines">Every one that bears <see cref="Contract.Tags.Launch"/>, other controllers' too.</param>
+/// <param name="Parameters">Configurations at their source.</param>
+internal sealed record SiteSeen(IReadOnlyList<InstanceDescription> Machines, IReadOnlyList<ParameterDescription> Parameters);
 
 /// <summary>Something that a look found odd.</summary>
 /// <param name="Kind">Of what.</param>

@@ -10,7 +10,7 @@ internal sealed class Supply
 
     public Supply(Sight sight)
     {
-        var gone = sight.Machines.Where(m => m.State is "shutting-down" or "terminated").Select(m => m.InstanceId).ToHashSet();
+        var gone = sight.Sites.Values.SelectMany(s => s.Machines).Where(m => m.State is "shutting-down" or "terminated").Select(m => m.InstanceId).ToHashSet();
         foreach (var launch in sight.Launches.Where(l => IsFree(l, gone)))
             _lacking[KindOf(launch)] = Lacking(launch) - 1;
         var waiting = sight.Launches.GroupBy(l => (l.Id.Repository, l.JobId, l.Attempt)).Select(job => job.MaxBy(l => l.Machine)!)

@@ -1,3 +1,4 @@
+using Amazon.Runtime;
 using Mayfly.Aws;
 using Mayfly.Contract;
 using Mayfly.Controller.Costs;
@@ -18,8 +19,7 @@ public sealed class CostTests : IAsyncLifetime
     private readonly List<string> _asked = [];
     private Lab.Lab _lab = null!;
     private Store _store = null!;
-    private AwsConnection _ec2 = null!;
-    private AwsConnection _pricing = null!;
+    private AwsSites _sites = null!;
     private Heart _heart = null!;
     private Accountant _accountant = null!;
 
@@ -33,19 +33,16 @@ public sealed class CostTests : IAsyncLifetime
         _store = await Store.OpenAsync(Path.Combine(_folder, "controller.db"), Some.Lease, _time);
         foreach (var service in (string[])["EC2", "PRICING"])
             Environment.SetEnvironmentVariable($"AWS_ENDPOINT_URL_{service}", _lab.AwsAddress.AbsoluteUri);
-        var keys = new AwsKeys(_lab.User.Id, _lab.User.Secret, null);
-        _ec2 = AwsConnection.To("ec2", _lab.Options.Region, keys, TimeSpan.FromSeconds(10), _time);
-        _pricing = PricingClient.Connect(_lab.Options.Region, _ => ValueTask.FromResult(keys), TimeSpan.FromSeconds(10), _time);
+        _sites = new AwsSites(new KeyChain(new BasicAWSCredentials(_lab.User.Id, _lab.User.Secret)), new AwsAccount("aws", _lab.Options.Account, _lab.Options.Region), Some.Settings(), _time);
         _heart = new Heart(_store, _time, NullLogger<Heart>.Instance);
-        _accountant = new Accountant(_store, new Prices(new Ec2Client(_ec2), new PricingClient(_pricing), _lab.Options.Region, _time), _heart, _time, NullLogger<Accountant>.Instance);
+        _accountant = new Accountant(_store, _sites, _heart, _time, NullLogger<Accountant>.Instance);
     }
 
     public async ValueTask DisposeAsync()
     {
         _accountant.Dispose();
         _heart.Dispose();
-        _ec2.Dispose();
-        _pricing.Dispose();
+        _sites.Dispose();
         await _store.DisposeAsync();
         await _lab.DisposeAsync();
         Directory.Delete(_folder, recursive: true);

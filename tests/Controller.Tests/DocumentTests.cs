@@ -43,7 +43,7 @@ public sealed class DocumentTests
     [Fact]
     public void The_controller_cannot_read_configurations_nor_end_foreign_machines()
     {
-        var statements = JsonNode.Parse(Read("controller/deploy/controller-policy.json"))!["Statement"]!.AsArray();
+        var statements = ((string[])["launching-policy.json", "controller-policy.json"]).SelectMany(f => JsonNode.Parse(Read($"controller/deploy/{f}"))!["Statement"]!.AsArray()).ToList();
         var read = Assert.Single(statements, s => s!["Action"]!.ToJsonString().Contains("GetParameter", StringComparison.Ordinal))!;
         Assert.Equal("arn:*:ssm:*:*:parameter/mayfly/controller/*", (string?)read["Resource"]);
         Assert.DoesNotContain("/mayfly/controller/", ConfigParameter.Path, StringComparison.Ordinal);

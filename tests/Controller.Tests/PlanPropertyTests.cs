@@ -28,7 +28,7 @@ public sealed class PlanPropertyTests
     {
         Assert.All(acts.OfType<Act.EndMachine>(), e => Assert.True(sight.At - e.Machine.LaunchTime >= Plan.Young));
         Assert.All(acts.OfType<Act.EndMachine>(), e => Assert.True(sight.At - before.Since[new Oddity("machine", e.Machine.InstanceId)] >= Plan.Grace));
-        var modified = sight.Parameters.ToDictionary(p => p.Name, p => p.Modified);
+        var modified = sight.Sites.Values.SelectMany(s => s.Parameters).ToDictionary(p => p.Name, p => p.Modified);
         Assert.All(acts.OfType<Act.DeleteParameters>().SelectMany(d => d.Names), n => Assert.True(sight.At - modified[n] >= Plan.Nameless));
     });
 
@@ -52,9 +52,9 @@ public sealed class PlanPropertyTests
         var deleted = acts.OfType<Act.DeleteParameters>().SelectMany(d => d.Names).ToHashSet();
         var after = sight with
         {
-            Machines = [.. sight.Machines.Select(m => ended.Contains(m.InstanceId) ? m with { State = "shutting-down" } : m)],
+            Sites = sight.Sites.ToDictionary(s => s.Key, s => new SiteSeen(
+                [.. s.Value.Machines.Select(m => ended.Contains(m.InstanceId) ? m with { State = "shutting-down" } : m)], [.. s.Value.Parameters.Where(p => !deleted.Contains(p.Name))])),
             Runners = sight.Runners.ToDictionary(r => r.Key, r => (IReadOnlyList<RunnerSeen>)[.. r.Value.Where(one => !removed.Contains(one.Id))]),
-            Parameters = [.. sight.Parameters.Where(p => !deleted.Contains(p.Name))],
         };
         var again = Plan.For(after.After(TimeSpan.FromHours(1)), Plan.For(sight, before).Memory).Acts;
         Assert.DoesNotContain(again.OfType<Act.EndMachine>(), e => ended.Contains(e.Machine.InstanceId));
@@ -78,12 +78,22 @@ public sealed class PlanPropertyTests
     [Fact]
     public void A_job_that_waits_for_its_first_machine_changes_nothing() => ForAll((sight, acts, before) =>
     {
-        var named = sight.Machines.Select(Plan.IdOf).OfType<LaunchId>().Concat(sight.Runners.SelectMany(r => r.Value.Select(runner => new LaunchId(r.Key, runner.Name[LaunchRecord.RunnerPrefix.Length..])))).ToHashSet();
+        var named = sight.Sites.Values.SelectMany(s => s.Machines).Select(Plan.IdOf).OfType<LaunchId>().Concat(sight.Runners.SelectMany(r => r.Value.Select(runner => new LaunchId(r.Key, runner.Name[LaunchRecord.RunnerPrefix.Length..])))).ToHashSet();
         var without = sight with
         {
             Launches = [.. sight.Launches.Where(l => named.Contains(l.Id) || l is not { State: LaunchState.Waiting, Machine: 1, RunnerName: null, TookJob: null, Conclusion: null, Rerun: null })],
         };
         Assert.Equal(acts.Select(Subject), Plan.For(without, before).Acts.Select(Subject));
+    });
+
+    [Fact]
+    public void Nothing_is_concluded_of_a_site_that_did_not_answer() => ForAll((sight, acts, _) =>
+    {
+        Assert.All(acts.OfType<Act.EndMachine>(), e => Assert.Contains(e.Machine, sight.Sites[e.Site].Machines));
+        Assert.All(acts.OfType<Act.DeleteParameters>(), d => Assert.Subset(sight.Sites[d.Site].Parameters.Select(p => p.Name).ToHashSet(), d.Names.ToHashSet()));
+        Assert.DoesNotContain(acts, a => a is Act.ReadConsole { Machine: null } read && !sight.Sites.ContainsKey(read.Launch.Order.Site) && read.Passed < Plan.Past);
+        var known = sight.Launches.ToDictionary(l => l.Runner);
+        Assert.All(acts.OfType<Act.RemoveRunner>(), r => Assert.True(known.TryGetValue(r.Runner.Name, out var launch) ? launch.State != LaunchState.Launched || sight.Sites.ContainsKey(launch.Order.Site) : sight.IsWhole));
     });
 
     private static bool IsRemoval(Act act) => act is Act.EndMachine or Act.RemoveRunner or Act.DeleteParameters;
@@ -126,7 +136,8 @@ public sealed class PlanPropertyTests
 
     private static Sight World(Random chance)
     {
-        var (launches, machines, runners, parameters) = (new List<LaunchRecord>(), new List<InstanceDescription>(), new List<RunnerSeen>(), new List<ParameterDescription>());
+        var (launches, runners) = (new List<LaunchRecord>(), new List<RunnerSeen>());
+        var sites = ((Site[])[Here, Elsewhere]).ToDictionary(s => s, _ => (Machines: new List<InstanceDescription>(), Parameters: new List<ParameterDescription>()));
         for (var job = 1; job <= chance.Next(1, 12); job++)
         {
             var machineNumber = chance.Next(1, 4);
@@ -139,6 +150,8 @@ public sealed class PlanPropertyTests
                 ChangedAt = Now - Ago(chance),
                 Rerun = chance.Next(5) == 0 ? Rerun.Wanted : null,
             };
+            launch = chance.Next(3) == 0 ? launch.At(Elsewhere) : launch;
+            var (machines, parameters) = sites[launch.Order.Site];
             if (chance.Next(5) != 0)
                 launches.Add(launch);
             if (chance.Next(4) != 0)
@@ -156,7 +169,12 @@ public sealed class PlanPropertyTests
                 parameters.Add(new ParameterDescription(ConfigParameter.NameFor(launch.InstanceId ?? $"i-none-{job}"), Now - Ago(chance)));
         }
 
-        var sight = Of(launches, machines) with { Parameters = parameters };
+        var isWhole = chance.Next(4) != 0;
+        var sight = Of(launches) with
+        {
+            Sites = sites.Where(s => isWhole || s.Key == Here).ToDictionary(s => s.Key, s => new SiteSeen(s.Value.Machines, s.Value.Parameters)),
+            IsWhole = isWhole,
+        };
         return chance.Next(4) == 0 ? sight : sight.WithRunners([.. runners]);
     }
 

@@ -164,11 +164,36 @@ public sealed class PlanTests
     }
 
     [Fact]
+    public void What_is_odd_is_acted_on_where_it_is()
+    {
+        var (launch, gone) = (Launch(1, LaunchState.Ended).At(Elsewhere) with { Conclusion = "success" }, ConfigParameter.NameFor("i-gone"));
+        var acts = Of([launch]).AndElsewhere([Machine(launch)], [new Aws.ParameterDescription(gone, LongAgo)]).Lasting();
+        Assert.Equal(Elsewhere, Assert.Single(acts.OfType<Act.EndMachine>()).Site);
+        Assert.Equal((Elsewhere, gone), Assert.Single(acts.OfType<Act.DeleteParameters>()) is var delete ? (delete.Site, Assert.Single(delete.Names)) : default);
+    }
+
+    [Fact]
+    public void A_machine_that_two_roles_of_its_account_show_is_ended_once()
+    {
+        var launch = Launch(1, LaunchState.Ended) with { Conclusion = "success" };
+        Assert.IsType<Act.EndMachine>(Assert.Single(Of([launch], [Machine(launch)]).AndElsewhere([Machine(launch)]).Lasting()));
+    }
+
+    [Fact]
+    public void A_machine_where_nobody_could_look_has_not_ended_until_it_is_past_all_limits()
+    {
+        var launch = Launch(1).At(Elsewhere) with { TookJob = 1, RunnerName = "mayfly-1-1" };
+        var sight = (Of([launch]) with { IsWhole = false }).WithRunners(new RunnerSeen(1, launch.Runner, false, false), new RunnerSeen(2, "mayfly-2-1", false, false));
+        Assert.Empty(sight.Lasting(TimeSpan.FromHours(29)));
+        Assert.Null(Assert.Single(sight.Lasting(TimeSpan.FromHours(30)).OfType<Act.ReadConsole>()).Machine);
+    }
+
+    [Fact]
     public void A_parameter_of_a_machine_that_EC2_does_not_name_yet_stays()
     {
         var young = new Aws.ParameterDescription(ConfigParameter.NameFor("i-1"), Now + Plan.Grace - Plan.Nameless + TimeSpan.FromTicks(1));
-        Assert.Empty((Of() with { Parameters = [young] }).Lasting());
-        Assert.Empty((Of([Launch(1, LaunchState.Storing) with { InstanceId = "i-1" }]) with { Parameters = [young with { Modified = LongAgo }] }).Lasting());
+        Assert.Empty(Of().With(parameters: [young]).Lasting());
+        Assert.Empty(Of([Launch(1, LaunchState.Storing) with { InstanceId = "i-1" }]).With(parameters: [young with { Modified = LongAgo }]).Lasting());
     }
 
     [Fact]

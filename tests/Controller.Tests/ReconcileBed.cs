@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
-using Mayfly.Aws;
+using Amazon;
+using Amazon.Runtime;
 using Mayfly.Controller.Reconciliation;
 using Mayfly.Controller.Seen;
 using Mayfly.Lab;
@@ -15,29 +16,27 @@ namespace Mayfly.Controller.Tests;
 internal sealed class ReconcileBed : IAsyncDisposable
 {
     private readonly string _folder;
-    private readonly AwsConnection _ec2;
-    private readonly AwsConnection _ssm;
     private readonly Launcher _launcher;
 
-    private ReconcileBed(Lab.Lab lab, Store store, ManualTime time, Dictionary<string, PretendMachine> machines, string folder)
+    private ReconcileBed(Lab.Lab lab, Store store, ManualTime time, Dictionary<string, PretendMachine> machines, string folder, string policy)
     {
         (Lab, Store, Time, Machines, _folder) = (lab, store, time, machines, folder);
-        Settings = Some.Settings() with { GitHubApi = lab.GitHubAddress, AppId = lab.GitHub.Options.AppId, Repositories = [lab.GitHub.Options.FullName] };
-        (_ec2, _ssm) = (Connect("ec2"), Connect("ssm"));
-        var (ec2, ssm) = (new Ec2Client(_ec2), new SsmClient(_ssm));
+        Settings = Some.Settings() with { GitHubApi = lab.GitHubAddress, AppId = lab.GitHub.Options.AppId, Repositories = [lab.GitHub.Options.FullName], Policy = policy };
+        Sites = new AwsSites(new KeyChain(new BasicAWSCredentials(lab.User.Id, lab.User.Secret)), new AwsAccount("aws", lab.Options.Account, lab.Options.Region), Settings, time);
+        Policy = new PolicySource(new PolicyRead(PolicyFile.Parse(policy, File.ReadAllText(policy), Settings), ""), Settings, Sites.At(Sites.Home).Ssm, time, NullLogger<PolicySource>.Instance);
         App = new GitHubApp(new HttpClient { BaseAddress = lab.GitHubAddress }, Settings, RSA.Create(lab.GitHub.Options.AppKey.ExportParameters(includePrivateParameters: true)), time);
         View = new GitHubView(App);
         Repositories = new Repositories(store, View, Settings, time, NullLogger<Repositories>.Instance);
-        _launcher = new Launcher(App, new Launching.Fleet(ec2, new SpotBreaker(Settings, time), Settings, store.Launches, NullLogger<Launching.Fleet>.Instance), ec2, ssm, new AwsAccount("aws", lab.Options.Account, lab.Options.Region), Settings, store.Launches, time);
+        _launcher = new Launcher(App, new Launching.Fleet(Sites, new SpotBreaker(Settings, time), Settings, store.Launches, NullLogger<Launching.Fleet>.Instance), Sites, Settings, store.Launches, time);
         var queue = new QueueWake(time);
         var heart = new Heart(store, time, NullLogger<Heart>.Instance);
-        Intake = new Intake(store, new PolicySource(new PolicyRead(Policy.Of(Settings), ""), Settings, ssm, time, NullLogger<PolicySource>.Instance), new InboxWake(time), queue, new Health(store, heart, new ApplicationLifetime(NullLogger<ApplicationLifetime>.Instance), time), NullLogger<Intake>.Instance);
+        Intake = new Intake(store, Policy, new InboxWake(time), queue, new Health(store, heart, new ApplicationLifetime(NullLogger<ApplicationLifetime>.Instance), time), NullLogger<Intake>.Instance);
         Redelivery = new Redelivery(store, View, Settings, time, NullLogger<Redelivery>.Instance);
         Listing = new QueueListing(Intake, View, Repositories, NullLogger<QueueListing>.Instance);
-        Image = new ImageWatch(ec2, View, Settings, time, NullLogger<ImageWatch>.Instance);
+        Image = new ImageWatch(Sites, View, Policy, Settings, time, NullLogger<ImageWatch>.Instance);
         Reconciler = new Reconciler(
-            new Look(store, ec2, ssm, View, Repositories, Settings, time, NullLogger<Look>.Instance),
-            new Doer(store, ec2, ssm, App, View, new SpotBreaker(Settings, time), queue, time, NullLogger<Doer>.Instance),
+            new Look(store, Sites, Policy, View, Repositories, Settings, time, NullLogger<Look>.Instance),
+            new Doer(store, Sites, App, View, new SpotBreaker(Settings, time), queue, time, NullLogger<Doer>.Instance),
             heart, Settings, time, NullLogger<Reconciler>.Instance);
     }
 
@@ -50,6 +49,10 @@ internal sealed class ReconcileBed : IAsyncDisposable
     public Dictionary<string, PretendMachine> Machines { get; }
 
     public Settings Settings { get; }
+
+    public PolicySource Policy { get; }
+
+    public AwsSites Sites { get; }
 
     public GitHubApp App { get; }
 
@@ -71,16 +74,21 @@ internal sealed class ReconcileBed : IAsyncDisposable
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
-    public static async Task<ReconcileBed> StartAsync()
+    /// <param name="policy">As in a policy file.</param>
+    public static async Task<ReconcileBed> StartAsync(string policy = "")
     {
         var time = new ManualTime(new DateTimeOffset(2026, 11, 21, 12, 0, 0, TimeSpan.Zero));
         var machines = new Dictionary<string, PretendMachine>();
         var lab = await Mayfly.Lab.Lab.StartAsync(new LabOptions { Time = time, Machine = (_, instance) => machines[instance.Id] = new PretendMachine() });
         lab.Templates.Load(Demo.LaunchTemplate, "ami-0123456789abcdef0");
-        foreach (var service in (string[])["EC2", "SSM"])
+        foreach (var service in (string[])["EC2", "SSM", "STS"])
             Environment.SetEnvironmentVariable($"AWS_ENDPOINT_URL_{service}", lab.AwsAddress.AbsoluteUri.TrimEnd('/'));
         var folder = Directory.CreateTempSubdirectory("mayfly-reconcile-").FullName;
-        return new ReconcileBed(lab, await Store.OpenAsync(Path.Combine(folder, "controller.db"), Some.Lease, time), time, machines, folder);
+        var file = Path.Combine(folder, "policy.yaml");
+        await File.WriteAllTextAsync(file, policy);
+        var bed = new ReconcileBed(lab, await Store.OpenAsync(Path.Combine(folder, "controller.db"), Some.Lease, time), time, machines, folder, file);
+        bed.Move(TimeSpan.Zero);
+        return bed;
     }
 
     /// <summary>Queues a job at GitHub and in the store, and launches its machine.</summary>
@@ -95,10 +103,17 @@ internal sealed class ReconcileBed : IAsyncDisposable
     /// <summary>Launches the machine of the launch that waits.</summary>
     public async Task<(LaunchRecord Launch, Instance Instance)> LaunchNextAsync()
     {
+        var launch = await LaunchNextRecordAsync();
+        return (launch, Lab.Fleet.Find(launch.InstanceId!));
+    }
+
+    /// <summary>The same, wherever the machine is.</summary>
+    public async Task<LaunchRecord> LaunchNextRecordAsync()
+    {
         var claimed = Assert.Single(await Store.Queue.ClaimAsync(1, (waiting, _, _) => waiting.FirstOrDefault()));
         var instance = await _launcher.LaunchAsync(claimed, Cancel, Cancel);
         await Store.Launches.LaunchedAsync(claimed.Id, instance);
-        return (await FindAsync(claimed), Lab.Fleet.Find(instance));
+        return await FindAsync(claimed);
     }
 
     public async Task<LaunchRecord> FindAsync(LaunchRecord launch) => (await Store.Launches.FindAsync(launch.Id))!;
@@ -110,23 +125,32 @@ internal sealed class ReconcileBed : IAsyncDisposable
     public async Task LooksAsync(TimeSpan apart)
     {
         await Reconciler.PassAsync(Cancel);
-        Time.Move(apart);
+        Move(apart);
         await Reconciler.PassAsync(Cancel);
     }
+
+    public void Move(TimeSpan by)
+    {
+        Time.Move(by);
+        if (Policy.Current.Sites.Any(s => s.Role is not null))
+            TellSdk();
+    }
+
+    /// <summary>AWSSDK signs its calls, those that assume roles, by a clock of its own. It is one for all tests of the process, so those that set it run alone.</summary>
+    private void TellSdk() => AWSConfigs.ManualClockCorrection = Time.GetUtcNow() - TimeProvider.System.GetUtcNow();
 
     public static WorkflowJob JobOf(Job job, JobAction action) =>
         new(action, 87_654_321, "octo-org/octo-repo", job.Id, job.RunId, job.Attempt, job.Name, job.Labels, job.Runner?.Name, job.Conclusion);
 
     public async ValueTask DisposeAsync()
     {
-        _ec2.Dispose();
-        _ssm.Dispose();
+        if (Policy.Current.Sites.Any(s => s.Role is not null))
+            AWSConfigs.ManualClockCorrection = null;
+        Sites.Dispose();
+        Policy.Dispose();
         App.Dispose();
         await Store.DisposeAsync();
         await Lab.DisposeAsync();
         Directory.Delete(_folder, recursive: true);
     }
-
-    private AwsConnection Connect(string service) =>
-        AwsConnection.To(service, Lab.Options.Region, new AwsKeys(Lab.User.Id, Lab.User.Secret, null), TimeSpan.FromSeconds(10), Time);
 }

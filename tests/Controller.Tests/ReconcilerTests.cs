@@ -210,20 +210,20 @@ public sealed class ReconcilerTests : IAsyncLifetime
     [Fact]
     public async Task The_image_of_the_launch_template_is_judged_by_its_tags()
     {
-        var cancel = TestContext.Current.CancellationToken;
+        var (cancel, source) = (TestContext.Current.CancellationToken, new ImageSource(_bed.Sites.Home, "mayfly", null));
         await _bed.Image.LookAsync(cancel);
-        Assert.IsType<RunnerAge.Unknown>(_bed.Image.Age); // the image has no tags
+        Assert.IsType<RunnerAge.Unknown>(_bed.Image.AgeOf(source)); // the image has no tags
         var now = _bed.Time.GetUtcNow();
         _bed.Lab.GitHub.RunnerReleases = [("2.337.0", now - TimeSpan.FromDays(20)), ("2.336.0", now - TimeSpan.FromDays(50))];
         _bed.Lab.Images.Add("ami-0123456789abcdef0", new Dictionary<string, string> { [Tags.RunnerVersion] = "2.336.0", [Tags.RunnerReleased] = "2026-10-02" });
         await _bed.Image.LookAsync(cancel);
-        Assert.IsType<RunnerAge.Old>(_bed.Image.Age);
+        Assert.IsType<RunnerAge.Old>(_bed.Image.AgeOf(source));
         _bed.Time.Move(TimeSpan.FromDays(10));
         await _bed.Image.LookAsync(cancel);
-        Assert.IsType<RunnerAge.TooOld>(_bed.Image.Age);
+        Assert.IsType<RunnerAge.TooOld>(_bed.Image.AgeOf(source));
         _bed.Lab.Images.Add("ami-0123456789abcdef0", new Dictionary<string, string> { [Tags.RunnerVersion] = "2.337.0" });
         await _bed.Image.LookAsync(cancel);
-        Assert.IsType<RunnerAge.Fresh>(_bed.Image.Age);
+        Assert.IsType<RunnerAge.Fresh>(_bed.Image.AgeOf(source));
     }
 
     [Fact]

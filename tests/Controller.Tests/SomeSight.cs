@@ -13,11 +13,18 @@ internal static class SomeSight
 
     public static readonly DateTimeOffset LongAgo = Now - TimeSpan.FromHours(1);
 
+    /// <summary>Where all machines are, unless a test says otherwise.</summary>
+    public static readonly Site Here = Order.Nothing.Site;
+
+    /// <summary>Another account's machines, in another region.</summary>
+    public static readonly Site Elsewhere = new("us-east-1", "arn:aws:iam::210987654321:role/mayfly-controller", "the-lab");
+
     public static Sight Of(IEnumerable<LaunchRecord>? launches = null, IEnumerable<InstanceDescription>? machines = null) => new()
     {
         At = Now,
         Launches = [.. launches ?? []],
-        Machines = [.. machines ?? []],
+        Sites = new Dictionary<Site, SiteSeen> { [Here] = new([.. machines ?? []], []) },
+        IsWhole = true,
         Repositories = new Dictionary<string, Repo> { [Repository] = new Repo(87_654_321, Repository) },
         IdleTimeout = TimeSpan.FromMinutes(5),
         JobTimeout = TimeSpan.FromHours(6),
@@ -57,7 +64,17 @@ internal static class SomeSight
     public static Sight WithRunners(this Sight sight, params RunnerSeen[] runners) =>
         sight with { Runners = new Dictionary<string, IReadOnlyList<RunnerSeen>> { [Repository] = runners } };
 
-    public static Sight WithParameters(this Sight sight, params string[] names) => sight with { Parameters = [.. names.Select(n => new ParameterDescription(n, LongAgo))] };
+    public static Sight WithParameters(this Sight sight, params string[] names) => sight.With(parameters: [.. names.Select(n => new ParameterDescription(n, LongAgo))]);
+
+    public static LaunchRecord At(this LaunchRecord launch, Site site) =>
+        launch with { Order = launch.Order with { Region = site.Region, Role = site.Role, ExternalId = site.ExternalId } };
+
+    public static Sight With(this Sight sight, IReadOnlyList<InstanceDescription>? machines = null, IReadOnlyList<ParameterDescription>? parameters = null) =>
+        sight with { Sites = new Dictionary<Site, SiteSeen>(sight.Sites) { [Here] = new(machines ?? sight.Sites[Here].Machines, parameters ?? sight.Sites[Here].Parameters) } };
+
+    /// <summary>With another site beside the usual one.</summary>
+    public static Sight AndElsewhere(this Sight sight, IReadOnlyList<InstanceDescription> machines, IReadOnlyList<ParameterDescription>? parameters = null) =>
+        sight with { Sites = new Dictionary<Site, SiteSeen>(sight.Sites) { [Elsewhere] = new(machines, parameters ?? []) } };
 
     /// <summary>The same, so much later.</summary>
     public static Sight After(this Sight sight, TimeSpan time) => sight with { At = sight.At + time };

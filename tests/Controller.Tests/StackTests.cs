@@ -9,13 +9,15 @@ public sealed partial class StackTests
 {
     private static readonly string Deploy = Path.Combine(AwsCalls.Repository(), "controller", "deploy");
 
-    [Fact]
-    public async Task The_linter_of_CloudFormation_finds_nothing()
+    [Theory]
+    [InlineData("stack")]
+    [InlineData("account")]
+    public async Task The_linter_of_CloudFormation_finds_nothing(string part)
     {
         var path = Path.GetTempFileName();
         try
         {
-            await File.WriteAllTextAsync(path, await TemplateAsync(), TestContext.Current.CancellationToken);
+            await File.WriteAllTextAsync(path, await TemplateAsync(part), TestContext.Current.CancellationToken);
             var (code, output) = await RunAsync("cfn-lint", "--template", path, "--regions", "us-east-1", "eu-central-1");
             Assert.SkipUnless(code != CannotRun, "cfn-lint is missing: pip install cfn-lint");
             Assert.True(code == 0, output);
@@ -27,26 +29,40 @@ public sealed partial class StackTests
     }
 
     [Fact]
-    public async Task The_template_holds_both_policies_and_the_launch_template_as_their_files_have_them()
+    public async Task The_template_holds_all_policies_and_the_launch_template_as_their_files_have_them()
     {
         var template = await TemplateAsync();
-        foreach (var policy in (string[])["instance-policy.json", "controller-policy.json"])
+        foreach (var policy in (string[])["instance-policy.json", "launching-policy.json", "controller-policy.json"])
             Assert.Contains($"Statement: {Json(policy)["Statement"]!.ToJsonString(AsJq)}", template, StringComparison.Ordinal);
         foreach (var (name, value) in Json("launch-template.json")["LaunchTemplateData"]!.AsObject())
             Assert.Contains(name is "ImageId" or "InstanceType" or "IamInstanceProfile" ? $"{name}: " : $"{name}: {value!.ToJsonString(AsJq)}", template, StringComparison.Ordinal);
-        Assert.DoesNotMatch("(?m)^ *#(include|endpoints)", template);
+        Assert.DoesNotMatch("(?m)^ *#(include|endpoints|only|end)", template);
     }
 
     [Fact]
     public async Task Every_role_can_be_bounded_and_runners_are_reached_by_nothing()
     {
-        var resources = Resource().Matches((await TemplateAsync()).Split("\nResources:\n")[1].Split("\nOutputs:\n")[0]).ToDictionary(m => m.Groups[1].Value, m => m.Groups[2].Value);
+        var resources = await ResourcesAsync("stack");
         var roles = resources.Values.Where(r => r.Contains("Type: AWS::IAM::Role", StringComparison.Ordinal)).ToList();
         Assert.Equal(3, roles.Count);
         Assert.All(roles, role => Assert.Contains("PermissionsBoundary: !If [HasBoundary, !Ref PermissionsBoundary, !Ref AWS::NoValue]", role, StringComparison.Ordinal));
         Assert.DoesNotContain("Ingress", resources["RunnerSecurityGroup"], StringComparison.Ordinal);
         Assert.Contains("AssociatePublicIpAddress: false", resources["LaunchTemplate"], StringComparison.Ordinal);
         Assert.Contains("ReadonlyRootFilesystem: true", resources["Task"], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Another_account_lets_the_controller_launch_and_nobody_else_and_holds_nothing_of_it()
+    {
+        var resources = await ResourcesAsync("account");
+        var role = resources["ControllerRole"];
+        Assert.Contains("""Principal: { AWS: !Ref Controller }, Action: "sts:AssumeRole", Condition: { StringEquals: { "sts:ExternalId": !Ref ExternalId } }""", role, StringComparison.Ordinal);
+        Assert.Contains("RoleName: mayfly-controller", role, StringComparison.Ordinal);
+        Assert.Equal("arn:*:iam::*:role/mayfly-controller", (string?)Assert.Single(Json("controller-policy.json")["Statement"]!.AsArray(), s => (string?)s!["Action"] == "sts:AssumeRole")!["Resource"]);
+        Assert.DoesNotContain("/mayfly/controller/", role, StringComparison.Ordinal); // the secrets
+        Assert.All(resources.Values.Where(r => r.Contains("Type: AWS::IAM::Role", StringComparison.Ordinal)), r => Assert.Contains("PermissionsBoundary: !If", r, StringComparison.Ordinal));
+        Assert.Empty(resources.Keys.Intersect(["Database", "Task", "Service", "Api", "ExecutionRole"]));
+        Assert.Equal((await ResourcesAsync("stack"))["RunnerSecurityGroup"], resources["RunnerSecurityGroup"]);
     }
 
     [Fact]
@@ -75,9 +91,12 @@ public sealed partial class StackTests
 
     private static JsonNode Json(string file) => JsonNode.Parse(File.ReadAllText(Path.Combine(Deploy, file)))!;
 
-    private static async Task<string> TemplateAsync()
+    private static async Task<Dictionary<string, string>> ResourcesAsync(string part) =>
+        Resource().Matches((await TemplateAsync(part)).Split("\nResources:\n")[1].Split("\nOutputs:\n")[0]).ToDictionary(m => m.Groups[1].Value, m => m.Groups[2].Value);
+
+    private static async Task<string> TemplateAsync(string part = "stack")
     {
-        var (code, output) = await RunAsync(Path.Combine(Deploy, "template.sh"));
+        var (code, output) = await RunAsync(Path.Combine(Deploy, "template.sh"), part);
         return code == 0 ? output : throw new InvalidOperationException($"template.sh: {output}");
     }
 

@@ -51,8 +51,18 @@ internal sealed class World : IAsyncDisposable
     }
 
     /// <summary>Waits for a line of the controller's log that holds all these words, past or to come.</summary>
-    public async Task<string> LineAsync(params string[] words) =>
-        (await _lines.WaitForAsync(e => words.All(w => e.Detail.Contains(w, StringComparison.Ordinal)), Limit, TestContext.Current.CancellationToken)).Detail;
+    /// <exception cref="TimeoutException">None came; names the words.</exception>
+    public async Task<string> LineAsync(params string[] words)
+    {
+        try
+        {
+            return (await _lines.WaitForAsync(e => words.All(w => e.Detail.Contains(w, StringComparison.Ordinal)), Limit, TestContext.Current.CancellationToken)).Detail;
+        }
+        catch (TimeoutException e)
+        {
+            throw new TimeoutException($"'{string.Join("' and '", words)}': {e.Message}", e);
+        }
+    }
 
     public Task<LabEvent> EventAsync(string source, string name) =>
         Lab.Journal.WaitForAsync(e => e.Source == source && e.Name == name, Limit, TestContext.Current.CancellationToken);

@@ -93,6 +93,7 @@ internal sealed class ControllerProcess : IAsyncDisposable
             catch (TimeoutException)
             {
                 _process.Kill();
+                await _process.WaitForExitAsync();
             }
         }
 

@@ -59,7 +59,7 @@ internal sealed class Journal(TimeProvider time)
             }
             catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
             {
-                throw new TimeoutException($"no such event within {limit}; seen last: {string.Join("; ", _events.TakeLast(40).Select(e => $"{e.Source} {e.Name} {e.Subject}"))}");
+                throw new TimeoutException($"no such event within {limit}; seen last:\n{string.Join('\n', _events.TakeLast(60).Select(e => $"{e.At:HH:mm:ss} {e.Source} {e.Name} {e.Subject} {e.Detail}"))}");
             }
         }
     }
