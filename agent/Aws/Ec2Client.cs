@@ -16,7 +16,7 @@ public sealed record InstanceDescription(
 
     public bool IsSpot { get; init; }
 
-    /// <summary>When it was asked to end, to the second; null while it runs, and where EC2 does not say.</summary>
+    /// <summary>When it was asked to end, to the second; null while it runs, and of one that switched itself off, where EC2 does not say.</summary>
     public DateTimeOffset? Ended { get; init; }
 }
 
@@ -265,7 +265,8 @@ public sealed class Ec2Client(AwsConnection connection)
         Ended = ReadEnd(Text(instance, "reason") ?? ""),
     };
 
-    /// <summary>The moment stands in the text of why the state changed, as <c>User initiated (2026-11-21 12:00:00 GMT)</c>.
+    /// <summary>The moment stands in the text of why the state changed, as <c>User initiated (2026-11-21 12:00:00 GMT)</c>, if somebody ended the
+    /// instance; of one that switched itself off there is only <c>User initiated</c>.
     /// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Instance.html</summary>
     private static DateTimeOffset? ReadEnd(string reason) =>
         reason.LastIndexOf('(') is >= 0 and var open && DateTimeOffset.TryParseExact(reason[(open + 1)..].TrimEnd(')'), "yyyy-MM-dd HH:mm:ss 'GMT'", CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var end)

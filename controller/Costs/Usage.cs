@@ -14,9 +14,10 @@ internal sealed record Usage(string InstanceType, string Zone, bool IsSpot, Date
 
     private const int Hour = 3600;
 
-    /// <param name="seen">When it was first seen to have ended: up to one look too late, where EC2 does not say more.</param>
-    public static Usage Of(InstanceDescription machine, DateTimeOffset seen) =>
-        new(machine.InstanceType, machine.AvailabilityZone, machine.IsSpot, machine.LaunchTime, machine.Ended is { } ended && ended > machine.LaunchTime ? ended : seen,
+    /// <param name="lastWord">When it told of something for the last time, right before it switched itself off; null if that is not known.</param>
+    /// <param name="seen">When it was first seen to have ended: up to one look too late, where nothing says more.</param>
+    public static Usage Of(InstanceDescription machine, DateTimeOffset? lastWord, DateTimeOffset seen) =>
+        new(machine.InstanceType, machine.AvailabilityZone, machine.IsSpot, machine.LaunchTime, (machine.Ended ?? lastWord) is { } ended && ended > machine.LaunchTime && ended < seen ? ended : seen,
             machine.IsSpot && machine.StateReason.Contains(Reconciliation.Epitaph.TakenBack, StringComparison.Ordinal));
 
     /// <summary>Label of metrics.</summary>

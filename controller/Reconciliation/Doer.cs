@@ -107,11 +107,12 @@ internal sealed partial class Doer(Store store, AwsSites sites, GitHubApp github
         var launch = read.Launch;
         if (Epitaph.Of(console, read.Machine?.StateReason, read.Passed) is not { } epitaph)
             return; // more may come
+        var seen = time.GetUtcNow() - read.Passed;
         await store.Launches.EndedAsync(launch.Id, epitaph.Words, JsonSerializer.Serialize(epitaph.Events, TimelineJson.Default.IReadOnlyListConsoleEvent),
-            epitaph.IsInterruption && launch.Order.Spot == SpotMode.Rerun ? Rerun.Wanted : null, read.Machine is { } ended ? Usage.Of(ended, time.GetUtcNow() - read.Passed) : null);
+            epitaph.IsInterruption && launch.Order.Spot == SpotMode.Rerun ? Rerun.Wanted : null, read.Machine is { } ended ? Usage.Of(ended, Moments.From(launch, ended.LaunchTime, seen, epitaph.Events).LastWord, seen) : null);
         if (epitaph.IsInterruption && read.Machine is { } taken)
             spot.Failed(SpotBreaker.FamilyOf(taken.InstanceType), launch.Order.Region);
-        LastWords.Tell(launch, read.Machine?.LaunchTime, time.GetUtcNow() - read.Passed, epitaph);
+        LastWords.Tell(launch, read.Machine?.LaunchTime, seen, epitaph);
         LogEnded(launch.InstanceId!, launch.Id.Repository, launch.Id.Key, epitaph.Words);
         queue.Set();
     }

@@ -15,6 +15,9 @@ internal sealed class Moments(DateTimeOffset launched, DateTimeOffset? kernel, D
 
     public DateTimeOffset Ended => ended;
 
+    /// <summary>When the machine told of something for the last time; null if nothing ties its clock to the world's.</summary>
+    public DateTimeOffset? LastWord => events.Count > 0 ? kernel + TimeSpan.FromSeconds(events[^1].At) : null;
+
     /// <summary>Whether waits can be told from it.</summary>
     public bool IsTied => kernel is not null;
 

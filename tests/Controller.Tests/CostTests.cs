@@ -69,6 +69,14 @@ public sealed class CostTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_machine_in_another_region_is_priced_there()
+    {
+        _lab.PlaceIn(_lab.Options.Account, "eu-west-1").Fleet.Market.SetSpotPrice(Type, "eu-west-1a", 0.06m);
+        var launch = await SettledAsync(1, new Usage(Type, "eu-west-1a", true, _time.GetUtcNow(), _time.GetUtcNow().AddMinutes(10), false), "eu-west-1");
+        Assert.Equal((Bill.Known, 10_000), (launch.Bill, launch.MicroUsd));
+    }
+
+    [Fact]
     public async Task What_EC2_took_back_in_its_first_hour_is_known_to_cost_nothing_and_nobody_is_asked()
     {
         var launch = await SettledAsync(1, Usage(600) with { IsSpot = true, TakenBack = true });
@@ -133,6 +141,26 @@ public sealed class CostTests : IAsyncLifetime
         Assert.Equal(Bill.Unknown, (await SettledAsync(1, Usage(600))).Bill);
     }
 
+    [Fact]
+    public async Task EC2_tells_when_a_machine_was_asked_to_end_and_not_when_one_switched_itself_off()
+    {
+        _lab.Templates.Load(Demo.LaunchTemplate, "ami-0123456789abcdef0");
+        var ec2 = _sites.At(_sites.Home).Ec2;
+        foreach (var name in (string[])["asked", "by itself"])
+            await ec2.CreateInstantFleetAsync(new FleetRequest("mayfly", $"token-{name.Length}", true, [new FleetOverride { AvailabilityZone = "eu-central-1b" }], new Dictionary<string, string> { [Tags.Launch] = name }), Cancel);
+        _time.Move(TimeSpan.FromSeconds(100));
+        var running = await SeenAsync();
+        await ec2.TerminateAsync(running["asked"].InstanceId, Cancel);
+        _lab.Fleet.Find(running["by itself"].InstanceId).Machine!.Kill();
+        foreach (var machine in running.Values)
+            await _lab.Journal.WaitForAsync(e => e.Name == "instance terminated" && e.Subject == machine.InstanceId, World.Limit, Cancel);
+        var ended = await SeenAsync();
+        Assert.Equal((null, "eu-central-1b", true), (running["asked"].Ended, running["asked"].AvailabilityZone, running["asked"].IsSpot));
+        Assert.Equal((_time.GetUtcNow(), (DateTimeOffset?)null), (ended["asked"].Ended, ended["by itself"].Ended));
+
+        async Task<Dictionary<string, InstanceDescription>> SeenAsync() => (await ec2.DescribeTaggedAsync(Tags.Launch, Cancel)).ToDictionary(m => m.Tags[Tags.Launch]);
+    }
+
     [Theory]
     [InlineData("eu-west-3", "eu-central-1")]
     [InlineData("ap-southeast-2", "ap-south-1")]
@@ -142,9 +170,9 @@ public sealed class CostTests : IAsyncLifetime
 
     private Usage Usage(int seconds) => new(Type, "eu-central-1a", false, _time.GetUtcNow() - TimeSpan.FromSeconds(seconds), _time.GetUtcNow(), false);
 
-    private async Task<LaunchRecord> SettledAsync(int job, Usage? usage)
+    private async Task<LaunchRecord> SettledAsync(int job, Usage? usage, string region = "eu-central-1")
     {
-        var (launch, _) = await _store.TransactAsync(sql => LaunchQueue.AddAsync(sql, Some.Job(JobAction.Queued, "mayfly") with { Id = job }, Some.Order(2)));
+        var (launch, _) = await _store.TransactAsync(sql => LaunchQueue.AddAsync(sql, Some.Job(JobAction.Queued, "mayfly") with { Id = job }, Some.Order(2) with { Region = region }));
         await _store.Launches.EndedAsync(launch.Id, "job-succeeded: done", "[]", null, usage);
         Assert.Equal(Bill.Due, (await _store.Launches.FindAsync(launch.Id))!.Bill);
         await _accountant.SettleAsync(Cancel);

@@ -50,16 +50,18 @@ public sealed class UsageTests
         Assert.Equal(microUsd, Lasting(seconds, isSpot: true).CostAt(_ => decimal.Parse(usd, System.Globalization.CultureInfo.InvariantCulture)));
 
     [Fact]
-    public void It_ends_when_EC2_says_so_or_else_when_it_was_seen_to_have()
+    public void It_ends_when_EC2_says_so_or_with_its_last_word_or_else_when_it_was_seen_to_have_ended()
     {
         var machine = new InstanceDescription("i-1", "m7i.large", "terminated", "Client.InstanceInitiatedShutdown: Instance initiated shutdown", Noon, new Dictionary<string, string>())
         {
             AvailabilityZone = "eu-central-1b", IsSpot = true, Ended = Noon.AddSeconds(100),
         };
-        Assert.Equal(new Usage("m7i.large", "eu-central-1b", true, Noon, Noon.AddSeconds(100), false), Usage.Of(machine, Noon.AddSeconds(130)));
-        Assert.Equal(Noon.AddSeconds(130), Usage.Of(machine with { Ended = null }, Noon.AddSeconds(130)).To);
-        Assert.True(Usage.Of(machine with { StateReason = "Server.SpotInstanceTermination: Spot instance termination" }, Noon).TakenBack);
-        Assert.False(Usage.Of(machine with { StateReason = "Server.SpotInstanceTermination: Spot instance termination", IsSpot = false }, Noon).TakenBack);
+        Assert.Equal(new Usage("m7i.large", "eu-central-1b", true, Noon, Noon.AddSeconds(100), false), Usage.Of(machine, Noon.AddSeconds(90), Noon.AddSeconds(130)));
+        Assert.Equal(Noon.AddSeconds(90), Usage.Of(machine with { Ended = null }, Noon.AddSeconds(90), Noon.AddSeconds(130)).To);
+        Assert.Equal(Noon.AddSeconds(130), Usage.Of(machine with { Ended = null }, null, Noon.AddSeconds(130)).To);
+        Assert.Equal(Noon.AddSeconds(130), Usage.Of(machine with { Ended = null }, Noon.AddSeconds(500), Noon.AddSeconds(130)).To); // no clock of ours
+        Assert.True(Usage.Of(machine with { StateReason = "Server.SpotInstanceTermination: Spot instance termination" }, null, Noon).TakenBack);
+        Assert.False(Usage.Of(machine with { StateReason = "Server.SpotInstanceTermination: Spot instance termination", IsSpot = false }, null, Noon).TakenBack);
     }
 
     private static Usage Lasting(double seconds, bool isSpot, bool takenBack = false) => new("m7i.large", "eu-central-1a", isSpot, Noon, Noon.AddSeconds(seconds), takenBack);

@@ -138,10 +138,17 @@ internal sealed class Instance(
 
     public XElement StateXml(string name) => E(name, E("code", (int)State), E("name", StateName));
 
+    /// <summary>Of what somebody ended the moment stands here, and nowhere else; of what switched itself off it stands nowhere.</summary>
+    private string Transition => Reason.Code switch
+    {
+        "Client.UserInitiatedShutdown" when Terminated is { } end => $"User initiated ({end.UtcDateTime:yyyy-MM-dd HH:mm:ss} GMT)",
+        "Client.UserInitiatedShutdown" or "Client.InstanceInitiatedShutdown" => "User initiated",
+        _ => Reason.Message,
+    };
+
     public XElement Xml() => E("item",
         E("instanceId", Id), E("imageId", Spec.ImageId), StateXml("instanceState"), E("privateDnsName", ""),
-        // Of what a client ended the moment stands here, and nowhere else.
-        E("reason", Reason.Code.StartsWith("Client.", StringComparison.Ordinal) && Terminated is { } end ? $"User initiated ({end.UtcDateTime:yyyy-MM-dd HH:mm:ss} GMT)" : Reason.Message),
+        E("reason", Transition),
         E("amiLaunchIndex", "0"), E("instanceType", Type), E("launchTime", AwsServer.Stamp(Launched)),
         E("placement", E("availabilityZone", Zone), E("tenancy", "default")), E("privateIpAddress", Address),
         Reason.Code.Length > 0 ? E("stateReason", E("code", Reason.Code), E("message", Reason.Message)) : null,
