@@ -79,14 +79,14 @@ public sealed class Ec2Client(AwsConnection connection)
     /// <summary>Instances that bear a tag, whatever its value. Lags behind a launch by seconds.</summary>
     public async Task<IReadOnlyList<InstanceDescription>> DescribeTaggedAsync(string tagKey, CancellationToken cancel)
     {
-        var found = new List<InstanceDescription>();
+        var (found, known) = (new List<InstanceDescription>(), new HashSet<string>());
         string? page = null;
         do
         {
             var form = new Form { ["Filter.1.Name"] = "tag-key", ["Filter.1.Value.1"] = tagKey, ["MaxResults"] = PageSize };
             if (page is not null)
                 form["NextToken"] = page;
-            page = ReadInstances(await SendAsync("DescribeInstances", form, cancel), found);
+            page = ReadInstances(await SendAsync("DescribeInstances", form, cancel), found, known);
         }
         while (!string.IsNullOrEmpty(page));
         return found;
@@ -138,7 +138,7 @@ public sealed class Ec2Client(AwsConnection connection)
         try
         {
             var root = await CallAsync("DescribeImages", new Form { ["ImageId.1"] = image }, cancel);
-            return Items(root, "imagesSet").Select(Tags).FirstOrDefault();
+            return Items(root, "imagesSet").Select(tagged => Tags(tagged, [])).FirstOrDefault();
         }
         catch (AwsException e) when (e.Code is "InvalidAMIID.NotFound" or "InvalidAMIID.Unavailable")
         {
@@ -217,8 +217,9 @@ public sealed class Ec2Client(AwsConnection connection)
     private static string Number(int number) => number.ToString(CultureInfo.InvariantCulture);
 
     /// <summary>Reads instance by instance: a page as one document would take twenty times its size.</summary>
+    /// <param name="known">Texts that many instances have in common, each kept once.</param>
     /// <returns>The next page's token; null or empty on the last.</returns>
-    private static string? ReadInstances(byte[] answer, List<InstanceDescription> into)
+    private static string? ReadInstances(byte[] answer, List<InstanceDescription> into, HashSet<string> known)
     {
         string? page = null;
         try
@@ -229,7 +230,7 @@ public sealed class Ec2Client(AwsConnection connection)
             {
                 if (reader.NodeType == XmlNodeType.Element && isInSet && reader.LocalName == "item")
                 {
-                    into.Add(Describe((XElement)XNode.ReadFrom(reader))); // which moves on behind it
+                    into.Add(Describe((XElement)XNode.ReadFrom(reader), known)); // which moves on behind it
                     continue;
                 }
 
@@ -252,15 +253,15 @@ public sealed class Ec2Client(AwsConnection connection)
         return page;
     }
 
-    private static InstanceDescription Describe(XElement instance) => new(
+    private static InstanceDescription Describe(XElement instance, HashSet<string> known) => new(
         Text(instance, "instanceId") ?? throw new InvalidDataException("DescribeInstances: an instance without an id"),
-        Text(instance, "instanceType") ?? "",
-        Text(instance, "instanceState", "name") ?? "",
-        Text(instance, "stateReason", "message") ?? Text(instance, "reason") ?? "",
+        Once(known, Text(instance, "instanceType")),
+        Once(known, Text(instance, "instanceState", "name")),
+        Once(known, Text(instance, "stateReason", "message") ?? Text(instance, "reason")),
         DateTimeOffset.Parse(Text(instance, "launchTime") ?? "", CultureInfo.InvariantCulture),
-        Tags(instance))
+        Tags(instance, known))
     {
-        AvailabilityZone = Text(instance, "placement", "availabilityZone") ?? "",
+        AvailabilityZone = Once(known, Text(instance, "placement", "availabilityZone")),
         IsSpot = Text(instance, "instanceLifecycle") == "spot",
         Ended = ReadEnd(Text(instance, "reason") ?? ""),
     };
@@ -275,7 +276,16 @@ public sealed class Ec2Client(AwsConnection connection)
 
     private static string Stamp(DateTimeOffset moment) => moment.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture);
 
-    private static Dictionary<string, string> Tags(XElement resource) => Items(resource, "tagSet").ToDictionary(t => Text(t, "key") ?? "", t => Text(t, "value") ?? "");
+    private static Dictionary<string, string> Tags(XElement resource, HashSet<string> known) => Items(resource, "tagSet").ToDictionary(t => Once(known, Text(t, "key")), t => Text(t, "value") ?? "");
+
+    private static string Once(HashSet<string> known, string? text)
+    {
+        text ??= "";
+        if (known.TryGetValue(text, out var same))
+            return same;
+        known.Add(text);
+        return text;
+    }
 
     private async Task<XElement> CallAsync(string action, Form form, CancellationToken cancel) =>
         Parse(await SendAsync(action, form, cancel)) ?? throw new InvalidDataException($"{action}: the answer is not XML");
