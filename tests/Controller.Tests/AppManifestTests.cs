@@ -77,13 +77,9 @@ public sealed class AppManifestTests
 
     private static async Task<(int ExitCode, string Output)> RunAsync(Dictionary<string, string> environment, params string[] arguments)
     {
-        var start = new ProcessStartInfo(Path.Combine(Deploy, "github-app.sh"), arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo(Path.Combine(Deploy, "github-app.sh"), arguments);
         foreach (var (name, value) in environment)
             start.Environment[name] = value;
-        using var process = Process.Start(start)!;
-        var error = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
-        var output = await process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
-        await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(World.Limit, TestContext.Current.CancellationToken);
-        return (process.ExitCode, output + await error);
+        return await Programs.RunAsync(start);
     }
 }

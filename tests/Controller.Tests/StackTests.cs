@@ -104,11 +104,7 @@ public sealed partial class StackTests
     {
         try
         {
-            using var process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
-            var error = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
-            var output = await process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
-            await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(World.Limit, TestContext.Current.CancellationToken);
-            return (process.ExitCode, output + await error);
+            return await Programs.RunAsync(new ProcessStartInfo(program, arguments));
         }
         catch (System.ComponentModel.Win32Exception)
         {
