@@ -51,8 +51,8 @@ public sealed class SeveralControllersTests(PostgresServer postgres)
             }
         });
         await happening;
-        foreach (var job in queued)
-            await world.LineAsync("launched i-", $"job {job.Id} ");
+        await using var store = await Store.OpenAsync(database, Some.Lease, TimeProvider.System);
+        await UntilLaunchedAsync(store, queued.Count);
         line.Mend();
         await world.StopAllAsync(); // what the one that was cut off still had in hand is done with
 
@@ -61,9 +61,20 @@ public sealed class SeveralControllersTests(PostgresServer postgres)
         Assert.Equal(queued.Select(j => $"octo-org/octo-repo:{j.Id}-1").Order(), world.Living.Select(i => i.Tags[Tags.Launch]).Order());
         Assert.Equal(world.Living.Select(i => ConfigParameter.NameFor(i.Id)).Order(), world.Lab.Ssm.Parameters.Select(p => p.Name).Order());
         Assert.Equal(queued.Select(j => $"mayfly-{j.Id}-1").Order(), world.Lab.GitHub.Runners.All.Select(r => r.Name).Order());
-        await using var store = await Store.OpenAsync(database, Some.Lease, TimeProvider.System);
         Assert.Equal(world.Living.Select(i => i.Id).Order(), (await store.Launches.AliveAsync()).Select(l => l.InstanceId!).Order());
         Assert.Empty(await store.Deliveries.OpenAsync());
+
+        // Not by their logs: who is killed or cut off may have written down a launch and not have said so.
+        async Task UntilLaunchedAsync(Store store, int count)
+        {
+            using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+            limit.CancelAfter(2 * World.Limit);
+            for (int launched; (launched = (await store.Launches.AliveAsync()).Count) < count;)
+            {
+                Assert.False(limit.IsCancellationRequested, $"{launched} of {count} are launched after {2 * World.Limit}: seed {seed}, moments {string.Join(", ", moments)}");
+                await Task.Delay(TimeSpan.FromMilliseconds(200), TimeProvider.System, TestContext.Current.CancellationToken);
+            }
+        }
 
         async Task HappenAsync()
         {
