@@ -58,6 +58,8 @@ public sealed class LaunchReadsTests : IAsyncDisposable
         await _launches.UnsettledAsync(TimeSpan.FromDays(1), [claimed[0].Id]);
         await _launches.RefusedAsync(claimed[1].Id, "no capacity");
         await _launches.UntoldAsync();
+        await _launches.AliveAsync();
+        await _launches.DueAsync(10);
         await _database.TransactAsync(async sql => (await Launches.CountAsync(sql), await LaunchQueue.WaitingSinceAsync(sql)));
         await _launches.EndedAsync(claimed[0].Id, "job-succeeded: done", "[]");
         await _launches.DueAsync(10);
