@@ -100,6 +100,7 @@ internal sealed class Engine
 
         var inside = InNetworkOfItsOwn(Path.Combine(cgroup, "cgroup.procs"));
         await EngineNetwork.LayAsync(inside, time, cancel);
+        RunnerCgroup.HandOn(cgroup);
         await process.StandardInput.WriteAsync("\n".AsMemory(), cancel);
         process.StandardInput.Close();
         await ReadUntilAsync(process.StandardOutput, "Listening on", cancel);

@@ -103,6 +103,10 @@ internal static class Initrd
             var containers = Path.Combine(scratch.MountPoint, "containers");
             Directory.CreateDirectory(containers);
             Kernel.Mount(containers, job + Engine.Storage, null, Kernel.MountFlags.Bind);
+            // Of scratch's flags only the one about times: BuildKit shows itself folders of its storage read-only, and in a user
+            // namespace a mount keeps the flags that it was cloned with, or is refused. Nobody can make a device there, and what
+            // a set-user-ID bit there gives is the runner's user or one of the engine's own.
+            Kernel.Mount("none", job + Engine.Storage, null, Kernel.MountFlags.Bind | Kernel.MountFlags.Remount | Kernel.MountFlags.NoAccessTime);
         }
 
         Kernel.UnmountLazily(scratch.MountPoint);

@@ -27,6 +27,9 @@ internal sealed record RunnerCgroup(string Folder, string Limits)
     /// </summary>
     private const string Inner = "job";
 
+    /// <summary>Within an engine's cgroup that of the engine itself; its containers' lie beside it.</summary>
+    private const string EnginesOwn = "own";
+
     /// <summary>Controllers beside those of the limits.</summary>
     private static readonly IReadOnlyList<string> Shared = ["cpu", "cpuset", "io"];
 
@@ -92,10 +95,24 @@ internal sealed record RunnerCgroup(string Folder, string Limits)
         }
 
         var folder = Path.Combine(Folder, "engine");
-        Directory.CreateDirectory(folder);
-        foreach (var path in (string[])["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"])
-            Kernel.ChangeOwner(Path.Combine(folder, path), owner, owner);
+        foreach (var made in (string[])[folder, Path.Combine(folder, EnginesOwn)])
+        {
+            Directory.CreateDirectory(made);
+            foreach (var path in (string[])["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"])
+                Kernel.ChangeOwner(Path.Combine(made, path), owner, owner);
+        }
+
         return folder;
+    }
+
+    /// <summary>Moves what is in an engine's cgroup to the one below, with those that only wait outside its namespaces and that it
+    /// could not move itself, and hands the controllers on to the containers': a cgroup that does so may hold no process.</summary>
+    public static void HandOn(string engines)
+    {
+        foreach (var id in File.ReadAllLines(Path.Combine(engines, "cgroup.procs")))
+            File.WriteAllText(Path.Combine(engines, EnginesOwn, "cgroup.procs"), id);
+        foreach (var controller in File.ReadAllText(Path.Combine(engines, "cgroup.controllers")).Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries))
+            File.WriteAllText(Path.Combine(engines, "cgroup.subtree_control"), "+" + controller);
     }
 
     /// <summary>Kills all that is in it, at once.</summary>

@@ -10,6 +10,8 @@ if [[ ${2:-} != mounted ]]; then
   # The mounts end with this script.
   exec unshare --mount "$0" "$image" mounted
 fi
+# systemd-nspawn tidies up below /run only where that is in memory, which it is not in every container.
+mount -t tmpfs tmpfs /run
 work=$(mktemp -d)
 trap 'umount -q "$work/root"; rm -rf "$work"' EXIT
 mkdir "$work/root"
