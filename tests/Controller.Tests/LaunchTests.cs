@@ -86,12 +86,7 @@ public sealed class LaunchTests
     public async Task What_becomes_of_the_job_and_of_its_machine_is_written_down()
     {
         await using var world = await World.StartAsync();
-        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
-        await world.AssertLaunchedOnceAsync(job);
-        job.Runner = world.Lab.GitHub.Runners.All.Single();
-        world.Lab.GitHub.Jobs.Start(job);
-        world.Lab.GitHub.Jobs.Complete(job, "success");
-        await world.LineAsync($"job {job.Id}", "Completed", "success");
+        var job = await world.RunJobAsync(Labels);
 
         var machine = world.Machines[world.Living[0].Id];
         var done = new ConsoleEvent(9.5, 9, Milestone.JobDone, "succeeded");
@@ -99,7 +94,7 @@ public sealed class LaunchTests
         machine.Kill();
         await world.LineAsync("ended: job-succeeded: the job succeeded");
         var launch = (await world.LaunchOfAsync(job))!;
-        Assert.Equal((LaunchState.Ended, job.Runner.Name, "success", "job-succeeded: the job succeeded"), (launch.State, launch.RunnerName, launch.Conclusion, launch.Ending));
+        Assert.Equal((LaunchState.Ended, job.Runner!.Name, "success", "job-succeeded: the job succeeded"), (launch.State, launch.RunnerName, launch.Conclusion, launch.Ending));
         Assert.Contains(Milestone.JobDone, launch.Timeline!, StringComparison.Ordinal);
     }
 

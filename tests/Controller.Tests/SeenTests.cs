@@ -43,12 +43,7 @@ public sealed partial class SeenTests
         {
             ["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.Address.AbsoluteUri, ["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf", ["OTEL_BSP_SCHEDULE_DELAY"] = "100",
         });
-        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
-        await world.AssertLaunchedOnceAsync(job);
-        job.Runner = world.Lab.GitHub.Runners.All.Single();
-        world.Lab.GitHub.Jobs.Start(job);
-        world.Lab.GitHub.Jobs.Complete(job, "success");
-        await world.LineAsync($"job {job.Id}", "Completed", "success");
+        var job = await world.RunJobAsync(Labels);
         ConsoleEvent[] events = [new(1, 0, Milestone.KernelStarted, ""), new(8, 8, Milestone.RunnerListening, ""), new(9, 9, Milestone.JobStarted, ""), new(12, 9, Milestone.JobDone, "succeeded")];
         var machine = world.Machines[world.Living[0].Id];
         machine.Console = string.Join('\n', [.. events.Select(ConsoleLine.Format), ConsoleLine.Format(new ConsoleEnding("job-succeeded", 10, "the job succeeded", events)), ""]);

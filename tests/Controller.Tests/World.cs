@@ -132,6 +132,18 @@ internal sealed class World : IAsyncDisposable
         Assert.Equal((LaunchState.Launched, instance.Id), (launch.State, launch.InstanceId));
     }
 
+    /// <summary>A job that is given its machine, runs there and succeeds, and of which the controller has heard.</summary>
+    public async Task<Job> RunJobAsync(IReadOnlyList<string> labels)
+    {
+        var (job, _) = await Lab.GitHub.Jobs.QueueAsync("build", labels, []);
+        await AssertLaunchedOnceAsync(job);
+        job.Runner = Lab.GitHub.Runners.All.Single();
+        Lab.GitHub.Jobs.Start(job);
+        Lab.GitHub.Jobs.Complete(job, "success");
+        await LineAsync($"job {job.Id}", "Completed", "success");
+        return job;
+    }
+
     /// <summary>Nothing that a launch makes is left.</summary>
     public void AssertNothingLeft()
     {
