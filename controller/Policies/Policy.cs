@@ -5,13 +5,11 @@ namespace Mayfly.Controller.Policies;
 /// <param name="Repositories">By <c>owner/name</c> and <c>owner/*</c>, without regard to case; each is complete in itself.</param>
 internal sealed record Policy(string Label, Caps Caps, Rules Default, IReadOnlyDictionary<string, Rules> Repositories)
 {
-    /// <summary>Wherever it has machines launched.</summary>
-    public IEnumerable<Site> Sites => All.Select(r => r.Account.Site).Distinct();
+    /// <summary>Wherever it has machines launched. Found once: the scheduler asks at each of its turns, and there may be thousands of entries.</summary>
+    public IReadOnlyList<Site> Sites { get; } = [.. Repositories.Values.Prepend(Default).Select(r => r.Account.Site).Distinct()];
 
     /// <summary>Whatever it has machines launched from.</summary>
-    public IEnumerable<ImageSource> ImageSources => All.SelectMany(r => r.ImageSources).Distinct();
-
-    private IEnumerable<Rules> All => Repositories.Values.Prepend(Default);
+    public IReadOnlyList<ImageSource> ImageSources { get; } = [.. Repositories.Values.Prepend(Default).SelectMany(r => r.ImageSources).Distinct()];
 
     public Rules For(string repository) =>
         Repositories.GetValueOrDefault(repository) ?? Repositories.GetValueOrDefault($"{repository.Split('/')[0]}/*") ?? Default;
