@@ -25,7 +25,8 @@ internal abstract record Phase
     public sealed record Working : Phase;
 
     /// <summary>The worker has gone, and the runner has to say how the job came out.</summary>
-    public sealed record WorkerGone : Phase;
+    /// <param name="HadItsJob">Else no step of it ran.</param>
+    public sealed record WorkerGone(bool HadItsJob) : Phase;
 
     /// <summary>The runner said how the job came out, and has to exit by itself.</summary>
     public sealed record Finishing(JobResult Result) : Phase;

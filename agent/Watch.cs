@@ -29,7 +29,7 @@ internal static class Watch
         ({ IsBeforeJob: true }, Happening.JobStarted) => (new Phase.Accepted(), null),
         (Phase.Accepted, Happening.WorkerStarted) => (new Phase.WorkerStarted(), null),
         (Phase.WorkerStarted, Happening.WorkerAlive) => (new Phase.Working(), null),
-        (Phase.WorkerStarted or Phase.Working, Happening.WorkerLost) => (new Phase.WorkerGone(), null),
+        (Phase.WorkerStarted or Phase.Working, Happening.WorkerLost) => (new Phase.WorkerGone(HadItsJob: phase is Phase.Working), null),
         (not Phase.Finishing, Happening.JobDone done) => (new Phase.Finishing(done.Result), null),
 
         (Phase.Starting, Happening.DeadlinePassed) => (phase, Ending.NotConnected(deadlines.Connect)),
@@ -71,7 +71,7 @@ internal static class Watch
     {
         (Phase.Finishing finishing, _) => Ending.JobEnded(finishing.Result),
         (_, >= 100 and <= 105) => Ending.JobEnded((JobResult)(code - 100)),
-        (Phase.Accepted or Phase.WorkerStarted, 0) => Ending.WorkerHung("the runner gave up on its worker and exited with 0"),
+        (Phase.Accepted or Phase.WorkerStarted or Phase.WorkerGone { HadItsJob: false }, 0) => Ending.WorkerHung("the runner gave up on its worker and exited with 0"),
         ({ IsBeforeJob: false }, _) => Ending.JobLost(code),
         (_, 1) => Ending.RunnerRefused,
         (_, 5) => Ending.SessionConflict,

@@ -36,18 +36,20 @@ internal sealed class WorkerWatch(string cgroup, string diagnostics, string proc
                 _seen = time.GetTimestamp();
                 // One that came and went between two looks has left its log.
                 return _worker != 0 || _workerLog.Says(diagnostics, "") ? new Happening.WorkerStarted() : null;
-            case Phase.WorkerStarted when !IsWorker(_worker):
+            case Phase.WorkerStarted:
+                // One that went with its job had it, and the next look finds it gone.
+                var isThere = IsWorker(_worker);
+                return _workerLog.Says(diagnostics, RunnerLog.Received) || (isThere && IsBelieved()) ? new Happening.WorkerAlive()
+                    : isThere ? null
+                    : new Happening.WorkerLost();
             case Phase.Working when !IsWorker(_worker):
                 return new Happening.WorkerLost();
-            case Phase.WorkerStarted:
-                return HasItsJob() ? new Happening.WorkerAlive() : null;
             default:
                 return null;
         }
     }
 
-    private bool HasItsJob() => _workerLog.Says(diagnostics, RunnerLog.Received)
-        || (!_workerLog.Says(diagnostics, RunnerLog.Waiting) && time.GetElapsedTime(_seen) > Doubt);
+    private bool IsBelieved() => !_workerLog.Says(diagnostics, RunnerLog.Waiting) && time.GetElapsedTime(_seen) > Doubt;
 
     private IEnumerable<int> Processes()
     {

@@ -40,6 +40,15 @@ public sealed class WatchTests
     public void A_runner_that_exits_0_before_its_worker_has_its_job_gave_up_on_it() =>
         Assert.Equal("worker-hung", EndingAfter(new Happening.RunnerListening(), new Happening.JobStarted("build"), new Happening.WorkerStarted(), new Happening.RunnerExited(0)).Name);
 
+    /// <summary>When the runner goes, the kernel ends its worker, and a look may see that before the agent is told of the exit.</summary>
+    [Fact]
+    public void A_worker_that_is_seen_to_go_with_the_runner_that_gave_up_on_it_had_no_job_either() =>
+        Assert.Equal("worker-hung", EndingAfter(new Happening.RunnerListening(), new Happening.JobStarted("build"), new Happening.WorkerStarted(), new Happening.WorkerLost(), new Happening.RunnerExited(0)).Name);
+
+    [Fact]
+    public void A_worker_that_had_its_job_and_went_with_the_runner_lost_it() =>
+        Assert.Equal("job-lost", EndingAfter([.. Working, new Happening.WorkerLost(), new Happening.RunnerExited(0)]).Name);
+
     [Fact]
     public void A_job_that_was_offered_has_to_be_fetched() =>
         Assert.Equal("job-not-acquired", StoppingAfter(new Happening.RunnerListening(), new Happening.JobOffered(), new Happening.DeadlinePassed()).Name);
@@ -143,7 +152,7 @@ public sealed class WatchTests
     public void Every_phase_meets_every_happening_and_a_passed_deadline_never_leaves_things_as_they_are()
     {
         Phase[] phases = [new Phase.Starting(), new Phase.Connected(), new Phase.Listening(), new Phase.Acquiring(), new Phase.Accepted(),
-            new Phase.WorkerStarted(), new Phase.Working(), new Phase.WorkerGone(), new Phase.Finishing(JobResult.Succeeded), new Phase.Stopping(Ending.Stopped("test"))];
+            new Phase.WorkerStarted(), new Phase.Working(), new Phase.WorkerGone(HadItsJob: true), new Phase.Finishing(JobResult.Succeeded), new Phase.Stopping(Ending.Stopped("test"))];
         Happening[] happenings = [new Happening.RunnerConnected(), new Happening.RunnerListening(), new Happening.JobOffered(), new Happening.JobStarted("x"),
             new Happening.WorkerStarted(), new Happening.WorkerAlive(), new Happening.WorkerLost(), new Happening.JobDone(JobResult.Skipped), new Happening.RunnerExited(9),
             new Happening.SandboxFailed("x"), new Happening.WatchFailed("x"), new Happening.SpotNoticed("x"), new Happening.SpotDue(), new Happening.DeadlinePassed(), new Happening.StopRequested("test")];

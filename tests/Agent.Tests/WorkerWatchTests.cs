@@ -37,6 +37,17 @@ public sealed class WorkerWatchTests : IDisposable
     }
 
     [Fact]
+    public void A_worker_that_went_with_its_job_had_it()
+    {
+        var watch = Make();
+        File.WriteAllText(Path.Combine(_diagnostics, "Worker_20261121-080000-utc.log"), $"{RunnerLog.Waiting}\n{RunnerLog.Received}\n");
+
+        Assert.IsType<Happening.WorkerStarted>(watch.Look(new Phase.Accepted()));
+        Assert.IsType<Happening.WorkerAlive>(watch.Look(new Phase.WorkerStarted()));
+        Assert.IsType<Happening.WorkerLost>(watch.Look(new Phase.Working()));
+    }
+
+    [Fact]
     public void A_job_is_offered_when_the_listeners_log_says_so()
     {
         var watch = Make();
