@@ -74,14 +74,24 @@ internal sealed class LightMachine : IAsyncDisposable
     }
 
     /// <summary>Waits for a file below the machine's <c>/run/mayfly</c>.</summary>
-    public async Task WaitForFileAsync(string name, CancellationToken cancel)
+    public Task WaitForFileAsync(string name, CancellationToken cancel) => WaitUntilAsync(Path.Combine(_folder, $"{_instance.Id}.run", name), File.Exists, cancel);
+
+    /// <summary>What a file of the machine says, once it says something.</summary>
+    /// <param name="path">As the machine's first process sees it.</param>
+    public async Task<string> WaitForTextAsync(string path, CancellationToken cancel)
     {
-        var file = Path.Combine(_folder, $"{_instance.Id}.run", name);
+        var file = $"/proc/{Machine.InitProcessId()}/root{path}";
+        await WaitUntilAsync(file, f => new FileInfo(f) is { Exists: true, Length: > 0 }, cancel);
+        return await File.ReadAllTextAsync(file, cancel);
+    }
+
+    private async Task WaitUntilAsync(string file, Func<string, bool> isThere, CancellationToken cancel)
+    {
         using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(1));
-        while (!File.Exists(file))
+        while (!isThere(file))
         {
             if (limit.IsCancellationRequested || Machine.Ended.IsCompleted)
-                throw new InvalidOperationException($"no '{name}' from the machine:\n{Machine.ReadConsole()}");
+                throw new InvalidOperationException($"no '{Path.GetFileName(file)}' from the machine:\n{Machine.ReadConsole()}");
             await Task.Delay(TimeSpan.FromMilliseconds(20), TimeProvider.System, cancel);
         }
     }
