@@ -42,6 +42,36 @@ internal sealed partial class Heart(Store store, TimeProvider time, ILogger<Hear
         _member.Dispose();
     }
 
+    /// <summary>What one controller does for all: a turn at start and then every so often, while this one leads. One that fails is told
+    /// of and left, since the next finds all that it did not do.</summary>
+    /// <param name="turn">Cancelled where another controller may lead from now on.</param>
+    /// <param name="failed">Tells why a turn failed.</param>
+    /// <param name="follow">Instead of a turn, while another leads.</param>
+    /// <param name="stop">Ends it, and the turn that it is at.</param>
+    public async Task LeadAsync(TimeSpan every, Func<CancellationToken, Task> turn, Action<string> failed, CancellationToken stop, Action? follow = null)
+    {
+        using var timer = new PeriodicTimer(every, time);
+        do
+        {
+            if (!Leads)
+            {
+                follow?.Invoke();
+                continue;
+            }
+
+            using var limit = CancellationTokenSource.CreateLinkedTokenSource(stop, Member);
+            try
+            {
+                await turn(limit.Token);
+            }
+            catch (Exception e) when (!stop.IsCancellationRequested)
+            {
+                failed(e.Message);
+            }
+        }
+        while (await timer.WaitForNextTickAsync(stop));
+    }
+
     private async Task BeatAsync(long last)
     {
         while (true)

@@ -26,25 +26,7 @@ internal sealed partial class Pruner(Store store, Heart heart, Settings settings
             LogForgot(deliveries, launches, (int)settings.Keep.TotalDays);
     }
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
-    {
-        using var timer = new PeriodicTimer(Every, time);
-        do
-        {
-            if (!heart.Leads)
-                continue;
-            using var limit = CancellationTokenSource.CreateLinkedTokenSource(stoppingToken, heart.Member);
-            try
-            {
-                await PruneAsync(limit.Token);
-            }
-            catch (Exception e) when (!stoppingToken.IsCancellationRequested)
-            {
-                LogFailed(e.Message); // what is left goes an hour later
-            }
-        }
-        while (await timer.WaitForNextTickAsync(stoppingToken));
-    }
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) => heart.LeadAsync(Every, PruneAsync, LogFailed, stoppingToken);
 
     private async Task<int> AllAsync(Func<TimeSpan, int, Task<int>> forget, CancellationToken cancel)
     {

@@ -3,10 +3,10 @@ using Mayfly.Controller.Seen;
 namespace Mayfly.Controller.Costs;
 
 /// <summary>
-/// Every two seconds, by the controller that leads: finds out what machines cost that have ended, writes that down, and tells of it and
+/// At start and every two seconds, by the controller that leads: finds out what machines cost that have ended, writes that down, and tells of it and
 /// sends their traces. Apart from reconciliation, which no price list may hold up. What cannot be found out is unknown, never 0.
 /// </summary>
-internal sealed partial class Accountant(Store store, AwsSites sites, Heart heart, TimeProvider time, ILogger<Accountant> log) : BackgroundService
+internal sealed partial class Accountant(Store store, AwsSites sites, Heart heart, ILogger<Accountant> log) : BackgroundService
 {
     /// <summary>Machines of one look.</summary>
     private const int Most = 100;
@@ -30,24 +30,7 @@ internal sealed partial class Accountant(Store store, AwsSites sites, Heart hear
         }
     }
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
-    {
-        using var timer = new PeriodicTimer(Every, time);
-        while (await timer.WaitForNextTickAsync(stoppingToken))
-        {
-            if (!heart.Leads)
-                continue;
-            using var limit = CancellationTokenSource.CreateLinkedTokenSource(stoppingToken, heart.Member);
-            try
-            {
-                await SettleAsync(limit.Token);
-            }
-            catch (Exception e) when (!stoppingToken.IsCancellationRequested)
-            {
-                LogFailed(e.Message); // the next look is soon, and finds what this one left
-            }
-        }
-    }
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) => heart.LeadAsync(Every, SettleAsync, LogFailed, stoppingToken);
 
     private static async Task<(long? MicroUsd, string? Unknown)> PriceAsync(Prices prices, Usage usage, CancellationToken cancel)
     {

@@ -1,29 +1,23 @@
 namespace Mayfly.Controller.Reconciliation;
 
 /// <summary>At start and every <see cref="Settings.FindEvery"/>, by the controller that leads: finds what webhooks should have told.</summary>
-internal sealed partial class LostEvents(Redelivery redelivery, QueueListing listing, Heart heart, Settings settings, TimeProvider time, ILogger<LostEvents> log) : BackgroundService
+internal sealed partial class LostEvents(Redelivery redelivery, QueueListing listing, Heart heart, Settings settings, ILogger<LostEvents> log) : BackgroundService
 {
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) => heart.LeadAsync(settings.FindEvery, LookAsync, LogFailed, stoppingToken);
+
+    /// <summary>One after the other, as GitHub wants to be asked, and the second also where the first fails.</summary>
+    private async Task LookAsync(CancellationToken cancel)
     {
-        using var timer = new PeriodicTimer(settings.FindEvery, time);
-        do
+        try
         {
-            if (!heart.Leads)
-                continue;
-            using var limit = CancellationTokenSource.CreateLinkedTokenSource(stoppingToken, heart.Member);
-            foreach (var look in (Func<CancellationToken, Task>[])[redelivery.LookAsync, listing.LookAsync])
-            {
-                try
-                {
-                    await look(limit.Token);
-                }
-                catch (Exception e) when (!stoppingToken.IsCancellationRequested)
-                {
-                    LogFailed(e.Message);
-                }
-            }
+            await redelivery.LookAsync(cancel);
         }
-        while (await timer.WaitForNextTickAsync(stoppingToken));
+        catch (Exception e) when (!cancel.IsCancellationRequested)
+        {
+            LogFailed(e.Message);
+        }
+
+        await listing.LookAsync(cancel);
     }
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "could not look for lost events: {Reason}")]

@@ -37,7 +37,7 @@ internal sealed class ReconcileBed : IAsyncDisposable
         Reconciler = new Reconciler(
             new Look(store, Sites, Policy, View, Repositories, Settings, time, NullLogger<Look>.Instance),
             new Doer(store, Sites, App, View, new SpotBreaker(Settings, time), queue, time, NullLogger<Doer>.Instance),
-            heart, Settings, time, NullLogger<Reconciler>.Instance);
+            heart, Settings, NullLogger<Reconciler>.Instance);
     }
 
     public Lab.Lab Lab { get; }
