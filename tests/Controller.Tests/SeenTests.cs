@@ -88,6 +88,7 @@ public sealed partial class SeenTests
         var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
         await world.LineAsync("launched {Instance} for job");
         await world.LineAsync("{Job}", "is queued");
+        await world.Lab.GitHub.Webhooks.Settled; // it is listed once it was answered, which may be after the launch
         var delivery = world.Lab.GitHub.Webhooks.Log[0].Guid;
         var lines = world.Log.Select(l => JsonDocument.Parse(l).RootElement.GetProperty("Properties")).ToList();
         Assert.Contains(lines, l => Of(l, "Delivery") == $"{delivery}" && Of(l, "Job") == $"{job.Id}");
