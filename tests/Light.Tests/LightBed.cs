@@ -66,7 +66,13 @@ public sealed class LightBed : IAsyncLifetime
     /// <param name="fault">One of <see cref="RunnerFault"/> that is the registration's.</param>
     /// <param name="prepare">Done to the runner before the machine starts.</param>
     /// <param name="tags">Of the instance, beside its launch.</param>
-    internal async Task<LightRun> LaunchAsync(bool spot = false, string? fault = null, Action<Runner>? prepare = null, params (string Key, string Value)[] tags)
+    internal Task<LightRun> LaunchAsync(bool spot = false, string? fault = null, Action<Runner>? prepare = null, params (string Key, string Value)[] tags) =>
+        LaunchWithAsync(null, spot, fault, prepare, tags);
+
+    /// <summary>The same with this in its parameter instead of the runner's configuration.</summary>
+    internal Task<LightRun> LaunchWithAsync(string envelope) => LaunchWithAsync(envelope, spot: false, fault: null, prepare: null, []);
+
+    private async Task<LightRun> LaunchWithAsync(string? envelope, bool spot, string? fault, Action<Runner>? prepare, (string Key, string Value)[] tags)
     {
         if (!IsPossible)
             Assert.Skip("light machines need a network namespace of their own: run ./build.sh --target=Test");
@@ -92,7 +98,7 @@ public sealed class LightBed : IAsyncLifetime
         var instance = Lab.Fleet.Find(id);
         using var files = RunnerFiles.ParseJitConfig(runner.EncodeJitConfig(Lab.GitHub.PublicAddress));
         using var connection = Aws.AwsConnection.To("ssm", Lab.Options.Region, new Aws.AwsKeys(Lab.User.Id, Lab.User.Secret, null), TimeSpan.FromSeconds(10), TimeProvider.System);
-        await new Aws.SsmClient(connection).PutSecureStringAsync(ConfigParameter.NameFor(id), Envelope.Pack(files),
+        await new Aws.SsmClient(connection).PutSecureStringAsync(ConfigParameter.NameFor(id), envelope ?? Envelope.Pack(files),
             new Dictionary<string, string> { [ConfigParameter.InstanceTag] = instance.Arn }, TestContext.Current.CancellationToken);
         return new LightRun(Lab, instance, runner, label, ConsoleOf(id));
     }

@@ -80,16 +80,20 @@ public sealed class SandboxTests
     ];
 
     [Fact]
-    public async Task A_job_breaks_out_of_nothing()
+    public async Task A_job_breaks_out_of_nothing_and_every_guarantee_holds_meanwhile()
     {
-        await using var bed = await Bed.MakeAsync();
+        await using var bed = await Bed.MakeAsync(tags: new Dictionary<string, string> { [Tags.Check] = "true" });
 
         var output = await bed.RunJobAsync([
             .. Attempts.Concat(UsersAttempts).Select(a => Try(a.Name, a.Command)),
-            .. Uses.Select(u => $"if {{ {u.Command}; }} > /tmp/out 2>&1; then echo 'works: {u.Name}'; else echo 'FAILS: {u.Name}'; cat /tmp/out; fi")]);
+            .. Uses.Select(u => $"if {{ {u.Command}; }} > /tmp/out 2>&1; then echo 'works: {u.Name}'; else echo 'FAILS: {u.Name}'; cat /tmp/out; fi"),
+            "sleep 10"]); // for the rest of the check, which began with the job
 
         Assert.Equal([.. Attempts.Concat(UsersAttempts).Select(a => $"held: {a.Name}"), .. Uses.Select(u => $"works: {u.Name}")], output);
         Assert.Equal("job-succeeded", bed.Ending?.Ending);
+        var guarantees = bed.Ending!.Events.Select(e => e.Detail).Where(d => d.StartsWith("check ", StringComparison.Ordinal)).ToList();
+        Assert.Equal(11, guarantees.Count);
+        Assert.All(guarantees, guarantee => Assert.StartsWith("check holds", guarantee, StringComparison.Ordinal));
     }
 
     [Fact]
