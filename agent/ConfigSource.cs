@@ -14,10 +14,10 @@ internal interface IConfigSource
     /// <summary>The envelope; null while it is not there, or not whole.</summary>
     Task<Secret?> ReadAsync(CancellationToken cancel);
 
-    /// <summary>Deletes it. What is gone already is no error.</summary>
+    /// <summary>Deletes it. That it returns is the proof: whatever keeps it from being certain is thrown.</summary>
     Task DeleteAsync(CancellationToken cancel);
 
-    /// <summary>Whether nothing of it can be read any more.</summary>
+    /// <summary>Whether nothing of it can be read any more; asked once it is deleted.</summary>
     Task<bool> IsGoneAsync(CancellationToken cancel);
 }
 
@@ -38,17 +38,9 @@ internal sealed class ParameterSource(SsmClient ssm, string instanceId) : IConfi
         }
     }
 
-    public async Task DeleteAsync(CancellationToken cancel)
-    {
-        try
-        {
-            await ssm.DeleteAsync(Name, cancel);
-        }
-        catch (AwsException e) when (IsGone(e))
-        {
-            // An earlier try deleted it and its answer was lost, or deleting is not allowed: reading again tells.
-        }
-    }
+    /// <summary>A refusal is none that it is gone: SSM also denies what a replica does not know the tag of yet, or the role's
+    /// policy does not allow. Where the answer to a deletion was lost, no later one comes, and no job runs.</summary>
+    public Task DeleteAsync(CancellationToken cancel) => ssm.DeleteAsync(Name, cancel);
 
     public async Task<bool> IsGoneAsync(CancellationToken cancel)
     {
@@ -57,15 +49,12 @@ internal sealed class ParameterSource(SsmClient ssm, string instanceId) : IConfi
             using var still = await ssm.GetDecryptedAsync(Name, cancel);
             return false;
         }
-        catch (AwsException e) when (IsGone(e))
+        // A policy that asks for a tag on the parameter answers AccessDenied for one that is gone: of it no tag is left to match.
+        catch (AwsException e) when (e.Code is "ParameterNotFound" or "AccessDeniedException" && !ConfigTrouble.IsOfTheKey(e))
         {
             return true;
         }
     }
-
-    /// <summary>A policy that asks for a tag on the parameter answers AccessDenied for one that is gone: of it no tag is left
-    /// to match. It was read a moment ago, so the policy itself allows it.</summary>
-    private static bool IsGone(AwsException e) => e.Code is "ParameterNotFound" or "AccessDeniedException" && !ConfigTrouble.IsOfTheKey(e);
 }
 
 /// <summary>The instance's own tags, read through the metadata service and deleted through EC2.</summary>

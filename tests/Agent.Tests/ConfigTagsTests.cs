@@ -134,6 +134,22 @@ public sealed class ConfigTagsTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_deletion_that_is_refused_at_first_is_asked_for_again()
+    {
+        await TagAsync(ConfigTags.Split(TakeConfigTests.Packed()));
+        var refusals = 2;
+        _lab.Ec2.Disturb = (action, _) =>
+        {
+            if (action == "DeleteTags" && refusals-- > 0)
+                throw new AwsFault("UnauthorizedOperation", "not yet", 403);
+        };
+
+        using var config = await TakeAsync();
+
+        Assert.Equal([Tags.Config], _instance.Tags.Keys);
+    }
+
+    [Fact]
     public async Task A_metadata_service_that_fails_to_the_last_is_told_apart()
     {
         _lab.Imds.Disturb = path => path.EndsWith("/tags/instance", StringComparison.Ordinal) ? 503 : null;

@@ -138,17 +138,56 @@ public sealed class TakeConfigTests : IAsyncLifetime
         Assert.Empty(_lab.Ssm.Parameters);
     }
 
+    /// <summary>A replica that does not know of the parameter's tag yet refuses what another allows a moment later.</summary>
     [Fact]
-    public async Task A_configuration_that_can_still_be_read_after_its_deletion_runs_no_job()
+    public async Task A_deletion_that_is_refused_at_first_is_asked_for_again()
     {
         await StoreAsync(Packed());
+        var refusals = 2;
         _lab.Ssm.Disturb = (action, _) =>
         {
-            if (action == "DeleteParameter")
+            if (action == "DeleteParameter" && refusals-- > 0)
                 throw new AwsFault("AccessDeniedException", "not allowed");
         };
 
-        Assert.Contains("can still be read", await EndsAsync("config-not-deleted"), StringComparison.Ordinal);
+        using var config = await TakeAsync();
+
+        Assert.Empty(_lab.Ssm.Parameters);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_deletion_that_is_refused_to_the_last_runs_no_job_also_where_reading_is_refused_from_then_on(bool readingToo)
+    {
+        await StoreAsync(Packed());
+        var refused = false;
+        _lab.Ssm.Disturb = (action, _) =>
+        {
+            refused |= action == "DeleteParameter";
+            if (action == "DeleteParameter" || (refused && readingToo))
+                throw new AwsFault("AccessDeniedException", "not allowed");
+        };
+
+        Assert.Contains("could not be deleted", await EndsAsync("config-not-deleted"), StringComparison.Ordinal);
+        Assert.Single(_lab.Ssm.Parameters);
+    }
+
+    /// <summary>Whether it was carried out cannot be told from a refusal that follows.</summary>
+    [Fact]
+    public async Task A_deletion_whose_answer_was_lost_runs_no_job()
+    {
+        await StoreAsync(Packed());
+        _lab.Ssm.Disturb = (action, caller) =>
+        {
+            if (action != "DeleteParameter" || _lab.Ssm.Parameters.Count == 0)
+                return;
+            _lab.Ssm.Disturb = null;
+            _lab.Ssm.Call(action, new JsonObject { ["Name"] = ConfigParameter.NameFor(_instance.Id) }, caller);
+            throw new AwsFault("InternalServerError", "carried out, and not told", 500);
+        };
+
+        await EndsAsync("config-not-deleted");
     }
 
     [Fact]
