@@ -58,7 +58,7 @@ trap 'rm -rf "$work"' EXIT
 say() { echo "image: $*"; }
 
 "$here/scripts/runner.sh" "$work/runner" "$runner" "$sha256" "$github"
-runner_tarball=$(cat "$work/runner/sha256")
+runner_tarball=$(cat "$work/runner/sha256") runner_released=$(cat "$work/runner/released")
 
 # A list may name another that it adds to, by "include NAME".
 expand() {
@@ -90,10 +90,11 @@ cp -a "$work/tree/opt/actions-runner/bin" "$work/asked/"
 runner_version=$(timeout 30 env -i PATH="$PATH" HOME="$work" DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 "$work/asked/bin/Runner.Listener" --version 2>/dev/null \
   | grep -m 1 -E '^[0-9]+(\.[0-9]+)+$' || echo unknown)
 rm -rf "$work/asked"
-runner_age='{"released": null, "newest": null}'
+# For the agent. What GitHub answers about the runner's age differs from day to day: the manifest alone has that.
+jq -nc --arg kind "$runner_kind" --arg version "$runner_version" --arg released "$runner_released" \
+  '{kind: $kind, version: $version, released: (if $released == "" then null else $released end)}' > "$work/tree/usr/lib/mayfly/runner.json"
+runner_age='{"released": null, "successor": null, "newest": null}'
 [[ $runner_kind != official ]] || runner_age=$("$here/scripts/runner-age.sh" "$runner_version" "$github")
-# For the agent; the newest release of today is no part of the image.
-jq -n --arg kind "$runner_kind" --arg version "$runner_version" --argjson age "$runner_age" '{kind: $kind, version: $version, released: $age.released}' > "$work/tree/usr/lib/mayfly/runner.json"
 say "read-only file system and hash tree"
 "$here/scripts/verity.sh" "$work/tree" "$here" "$out"
 say "initrd"
@@ -113,14 +114,15 @@ jq -n \
   --arg disk "$(digest "$out/disk.raw")" --arg esp "$(cat "$out/esp.sha256")" --arg root "$(digest "$out/root.part")" --arg uki "$(digest "$out/mayfly.efi")" \
   --argjson disk_bytes "$(stat -c %s "$out/disk.raw")" --argjson root_bytes "$(stat -c %s "$out/root.part")" --argjson initrd_bytes "$(stat -c %s "$out/initrd")" \
   --arg agent "$(digest "$agent")" --arg runner_kind "$runner_kind" --arg runner_version "$runner_version" --arg runner_digest "$runner_digest" \
-  --arg runner_tarball "$runner_tarball" --argjson runner_age "$runner_age" --arg toolset "$toolset" \
+  --arg runner_tarball "$runner_tarball" --arg runner_released "$runner_released" --argjson runner_age "$runner_age" --arg toolset "$toolset" \
   --arg agent_version "$agent_version" --argjson pcrs "$("$here/scripts/pcrs.sh" "$out/mayfly.efi")" --argjson signed "$([[ -n $signing_key ]] && echo true || echo false)" \
   --arg kernel "$(basename "$base"/kernel/lib/modules/*)" --argjson epoch "$SOURCE_DATE_EPOCH" --rawfile packages "$base/packages" --rawfile suites "$base/suites" \
   '{rootHash: $roothash, salt: $salt, dataBlocks: $blocks,
     sha256: {disk: $disk, esp: $esp, root: $root, uki: $uki, agent: $agent},
     bytes: {disk: $disk_bytes, root: $root_bytes, initrd: $initrd_bytes},
     agent: ($agent_version | capture("^(?<version>[^ ]+) \\(\\.NET (?<dotnet>[^)]+)\\)$")),
-    runner: ({kind: $runner_kind, version: $runner_version, sha256: $runner_digest, tarball: (if $runner_tarball == "" then null else $runner_tarball end)} + $runner_age),
+    runner: ({kind: $runner_kind, version: $runner_version, sha256: $runner_digest, tarball: (if $runner_tarball == "" then null else $runner_tarball end)} + $runner_age
+      | .released = if $runner_released == "" then .released else $runner_released end),
     toolset: $toolset,
     secureBoot: {signed: $signed}, pcrs: $pcrs,
     kernel: $kernel, suites: ($suites | split("\n") | map(select(. != ""))), sourceDateEpoch: $epoch,

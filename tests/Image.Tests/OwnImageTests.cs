@@ -1,9 +1,11 @@
+using System.Security.Cryptography;
+using System.Text.Json;
 using Mayfly.Machine.Tests;
 using Xunit;
 
 namespace Mayfly.Image.Tests;
 
-/// <summary>An image as somebody makes it their own: signed, with files and hooks.</summary>
+/// <summary>An image as somebody makes it their own: signed, with a release of the runner, files and hooks.</summary>
 public sealed class OwnImageTests(OwnImageTests.OwnImage built) : IClassFixture<OwnImageTests.OwnImage>
 {
     [Fact]
@@ -33,12 +35,31 @@ public sealed class OwnImageTests(OwnImageTests.OwnImage built) : IClassFixture<
         Assert.Equal(content, await Builder.RunAsync("unsquashfs", ["-cat", root, file]));
     }
 
+    /// <summary>GitHub refuses the list of releases here, as it does who has asked too often: that alters the manifest alone.</summary>
+    [Fact]
+    public async Task What_GitHub_answers_after_the_digest_changes_no_bit_of_the_root()
+    {
+        var runner = Builder.Manifest(built.Folder).GetProperty("runner");
+
+        Assert.Equal($$"""{"kind":"official","version":"2.400.0","released":"{{Releases.Stamp(3)}}"}""",
+            (await Builder.RunAsync("unsquashfs", ["-cat", Path.Combine(built.Folder, "root.part"), "usr/lib/mayfly/runner.json"])).Trim());
+        Assert.Equal(("2.400.0", Releases.Stamp(3)), (runner.GetProperty("version").GetString(), runner.GetProperty("released").GetString()));
+        Assert.Equal(Convert.ToHexStringLower(SHA256.HashData(built.GitHub.Tarball)), runner.GetProperty("tarball").GetString());
+        Assert.Equal(JsonValueKind.Null, runner.GetProperty("newest").ValueKind);
+        Assert.Contains("lists no releases of the runner", built.Output, StringComparison.Ordinal);
+    }
+
     /// <summary>One build for all of them.</summary>
     public sealed class OwnImage : IAsyncLifetime
     {
         private readonly string _folder = Directory.CreateTempSubdirectory("mayfly-own-").FullName;
 
         public string Folder => At("out");
+
+        /// <summary>All that the build printed.</summary>
+        public string Output { get; private set; } = "";
+
+        internal Releases GitHub { get; } = new();
 
         public string At(string name) => Path.Combine(_folder, name);
 
@@ -51,13 +72,15 @@ public sealed class OwnImageTests(OwnImageTests.OwnImage built) : IClassFixture<
             Lay("files/etc/gitconfig", "[user]\n", UnixFileMode.UserRead);
             Lay("hooks/job-started.d/10-hello", "echo hello\n", UnixFileMode.UserRead | UnixFileMode.UserExecute);
             Lay("hooks/job-completed.d/10-off", "echo bye\n", UnixFileMode.UserRead);
-            var (code, output) = await Builder.TryBuildAsync(Built.Path("packer"), _folder, $"--runner={Built.Path("artifacts/runner")}", $"--cache={Built.Path("artifacts/cache")}",
+            GitHub.Publish("2.400.0", "latest", ageDays: 3);
+            (var code, Output) = await Builder.TryBuildAsync(Built.Path("packer"), _folder, "--runner=release", "--runner-kind=official", $"--github={GitHub.Address}", $"--cache={Built.Path("artifacts/cache")}",
                 $"--signing-key={At("own.key")}", $"--signing-certificate={At("own.crt")}", $"--files={At("files")}", $"--hooks={At("hooks")}");
-            Assert.True(code == 0, output);
+            Assert.True(code == 0, Output);
         }
 
         public ValueTask DisposeAsync()
         {
+            GitHub.Dispose();
             Directory.Delete(_folder, recursive: true);
             return ValueTask.CompletedTask;
         }
