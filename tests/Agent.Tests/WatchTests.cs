@@ -183,13 +183,22 @@ public sealed class WatchTests
     [Theory]
     [InlineData("")]
     [InlineData("Current runner version: '2.336.0'")]
+    [InlineData("it says √ Connected to GitHub")]
+    [InlineData("it says 2026-11-21 08:00:00Z: Listening for Jobs")]
+    [InlineData("2026-11-21 08:00:00Z: ")]
     [InlineData("2026-11-21 08:00:00Z: Job build completed with result: Nonsense")]
     public void Other_lines_mean_nothing(string line) => Assert.Null(RunnerOutput.Parse(line));
 
-    [Fact]
-    public void A_job_that_is_named_like_a_result_is_read_by_its_last_words() =>
-        Assert.Equal(new Happening.JobDone(JobResult.Failed),
-            RunnerOutput.Parse("2026-11-21 08:00:00Z: Job x completed with result: Succeeded completed with result: Failed"));
+    [Theory]
+    [InlineData("Check √ Connected to GitHub")]
+    [InlineData("2026-11-21 08:00:00Z: Listening for Jobs")]
+    [InlineData("Running job: x")]
+    [InlineData("Job x completed with result: Succeeded")]
+    public void A_job_may_be_named_like_any_line(string name)
+    {
+        Assert.Equal(new Happening.JobStarted(name), RunnerOutput.Parse($"2026-11-21 08:00:00Z: Running job: {name}"));
+        Assert.Equal(new Happening.JobDone(JobResult.Failed), RunnerOutput.Parse($"2026-11-21 08:00:00Z: Job {name} completed with result: Failed"));
+    }
 
     private static readonly Comparer<Type> ByName = Comparer<Type>.Create((a, b) => string.CompareOrdinal(a.Name, b.Name));
 
