@@ -5,7 +5,7 @@ namespace Mayfly.Agent;
 /// <summary>How long each phase may last.</summary>
 /// <param name="Connect">Until the runner says that it connected.</param>
 /// <param name="Listen">Until it listens.</param>
-/// <param name="Idle">Until it is offered a job.</param>
+/// <param name="Idle">Until it is offered a job that it gets, from when it first listens.</param>
 /// <param name="Acquire">Until it has fetched the job that it was offered.</param>
 /// <param name="Worker">Until its worker has appeared, and again until the worker has read its job.</param>
 /// <param name="Job">Until the job is done.</param>
@@ -41,14 +41,19 @@ internal sealed record Deadlines(
         TimeSpan Minutes(double minutes) => TimeSpan.FromMinutes(minutes) * factor;
     }
 
-    /// <summary>What all phases together may take.</summary>
-    public TimeSpan Longest => Connect + Listen + Idle + Acquire + (2 * Worker) + Job + Report + Exit + Stop;
+    /// <summary>A look takes milliseconds, and the round that it waits for asks the metadata service meanwhile.</summary>
+    private static readonly TimeSpan LastLook = TimeSpan.FromSeconds(5);
+
+    /// <summary>What all phases together may take. However often a runner listens, it has one idle limit; one fetch may begin before
+    /// that has passed, and one after it. A job that begins while its runner is being stopped is stopped in a time of its own.</summary>
+    public TimeSpan Longest => Connect + Listen + Idle + LastLook + (2 * Acquire) + (2 * Worker) + Job + Report + Exit + (2 * Stop);
 
     public TimeSpan Of(Phase phase) => phase switch
     {
         Phase.Starting => Connect,
         Phase.Connected => Listen,
         Phase.Listening => Idle,
+        Phase.LastLook => LastLook,
         Phase.Acquiring => Acquire,
         Phase.Accepted or Phase.WorkerStarted => Worker,
         Phase.Working => Job,

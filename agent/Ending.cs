@@ -66,6 +66,10 @@ internal sealed record Ending(string Name, Step Step, string Detail)
     public static Ending JobNotAcquired(TimeSpan limit) =>
         new("job-not-acquired", Step.Watch, $"GitHub offered a job and the runner did not fetch it within {limit.TotalSeconds:F0} s (actions/runner#4668)");
 
+    /// <param name="otherwise">What the runner was asked to stop for.</param>
+    public static Ending JobTooLate(Ending otherwise) =>
+        new("job-too-late", Step.Watch, $"a job began when the runner was being asked to stop ({otherwise.Name}), and was stopped with it; it can be run again");
+
     public static Ending WorkerNotStarted(TimeSpan limit) =>
         new("worker-not-started", Step.Watch, $"the runner took a job but no worker process appeared within {limit.TotalSeconds:F0} s");
 

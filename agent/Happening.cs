@@ -22,6 +22,12 @@ internal abstract record Happening
     /// <summary>By the runner's own log: GitHub has a job for it.</summary>
     public sealed record JobOffered : Happening;
 
+    /// <summary>The last look found no offer.</summary>
+    public sealed record NoJobOffered : Happening;
+
+    /// <summary>By the runner's own log: it does not get the job that it was offered, and listens on.</summary>
+    public sealed record OfferGivenUp : Happening;
+
     public sealed record JobStarted(string Name) : Happening;
 
     /// <summary>The worker's process is there.</summary>

@@ -12,7 +12,7 @@ internal sealed class Lookout(WorkerWatch worker, SpotWatch spot, Gauge gauge, T
     /// <summary>AWS advises to ask for spot notices every five seconds.</summary>
     private static readonly TimeSpan Round = TimeSpan.FromSeconds(5);
 
-    /// <summary>While a worker is awaited, which takes a second or two.</summary>
+    /// <summary>While a job is fetched or a worker awaited, which take a second or two.</summary>
     private static readonly TimeSpan ShortRound = TimeSpan.FromMilliseconds(500);
 
     /// <summary>The kernel's own averages are over a minute.</summary>
@@ -60,7 +60,7 @@ internal sealed class Lookout(WorkerWatch worker, SpotWatch spot, Gauge gauge, T
                 gauge.Look();
             }
 
-            pause = phase is Phase.Accepted or Phase.WorkerStarted ? ShortRound : Round;
+            pause = phase is Phase.Acquiring or Phase.Accepted or Phase.WorkerStarted ? ShortRound : Round;
             if (spot.DueIn is { } due && due < pause)
                 pause = due;
         }

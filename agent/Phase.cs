@@ -13,8 +13,12 @@ internal abstract record Phase
 
     public sealed record Listening : Phase;
 
+    /// <summary>The idle limit has passed, and a job may have been offered since the last look.</summary>
+    public sealed record LastLook : Phase;
+
     /// <summary>The runner was offered a job and has to fetch it.</summary>
-    public sealed record Acquiring : Phase;
+    /// <param name="IsLast">The idle limit has passed: if it does not get this one, it waits for no other.</param>
+    public sealed record Acquiring(bool IsLast) : Phase;
 
     /// <summary>The runner says that a job runs; its worker has to appear.</summary>
     public sealed record Accepted : Phase;
@@ -32,8 +36,9 @@ internal abstract record Phase
     public sealed record Finishing(JobResult Result) : Phase;
 
     /// <summary>The runner was asked to stop; the machine will end for this reason once it has.</summary>
-    public sealed record Stopping(Ending Ending) : Phase;
+    /// <param name="WithJob">The reason instead, where it turns out that the runner had just taken a job; null for the same.</param>
+    public sealed record Stopping(Ending Ending, Ending? WithJob = null) : Phase;
 
     /// <summary>Whether no code of a job can have run yet.</summary>
-    public bool IsBeforeJob => this is Starting or Connected or Listening or Acquiring;
+    public bool IsBeforeJob => this is Starting or Connected or Listening or LastLook or Acquiring;
 }

@@ -13,6 +13,10 @@ internal sealed class RunnerLog(string kind)
     /// returned, actions/runner#4668).</summary>
     public const string Acknowledging = "Acknowledging runner request";
 
+    /// <summary>The listener gives an offer up and listens on, since the job has gone or another runner has it, or since the fetch
+    /// failed (src/Runner.Listener/Runner.cs).</summary>
+    public static readonly IReadOnlyList<string> GivingUp = ["Skipping message Job.", "Caught exception from acquiring job message"];
+
     /// <summary>The worker has started (src/Runner.Worker/Worker.cs).</summary>
     public const string Waiting = "Waiting to receive the job message";
 
@@ -28,7 +32,10 @@ internal sealed class RunnerLog(string kind)
 
     /// <summary>Whether the log has said this so far; for nothing, whether there is one. False where there is no log yet, or it cannot be read.</summary>
     /// <param name="folder">Path of <c>_diag</c>.</param>
-    public bool Says(string folder, string phrase)
+    public bool Says(string folder, string phrase) => LastOf(folder, phrase) >= 0;
+
+    /// <summary>Where the log says this last, to be held against where it says something else; negative where it does not.</summary>
+    public int LastOf(string folder, string phrase)
     {
         try
         {
@@ -41,7 +48,7 @@ internal sealed class RunnerLog(string kind)
             // it says nothing
         }
 
-        return _path is not null && _text.ToString().Contains(phrase, StringComparison.Ordinal);
+        return _path is null ? -1 : _text.ToString().LastIndexOf(phrase, StringComparison.Ordinal);
     }
 
     private void ReadOn(string path)

@@ -13,6 +13,7 @@ internal static class Supervision
         Keep(lookout.KeepAsync(happenings.Writer, ended.Token), "the lookout", happenings.Writer);
         // A runner that connects anew says so again, and a job that gets hold of the runner's output might say anything.
         var told = new HashSet<string>();
+        var listening = default(long?);
         try
         {
             Phase phase = new Phase.Starting();
@@ -20,7 +21,15 @@ internal static class Supervision
             {
                 lookout.Enter(phase);
                 // The clock runs from the moment a phase is entered; a runner that repeats itself does not set it back.
-                using var deadline = new CancellationTokenSource(deadlines.Of(phase), time);
+                var limit = deadlines.Of(phase);
+                if (phase is Phase.Listening)
+                {
+                    // One that did not get the job it was offered has what is left: offers must not keep a machine for ever.
+                    listening ??= time.GetTimestamp();
+                    limit -= time.GetElapsedTime(listening.Value);
+                }
+
+                using var deadline = new CancellationTokenSource(limit > TimeSpan.Zero ? limit : TimeSpan.Zero, time);
                 Phase next;
                 do
                 {
@@ -34,7 +43,7 @@ internal static class Supervision
                 }
                 while (next == phase);
 
-                if (next is Phase.Stopping stopping)
+                if (next is Phase.Stopping stopping && phase is not Phase.Stopping)
                 {
                     narration.Note(Step.Watch, $"asking the runner to stop: {stopping.Ending.Name}");
                     runner.AskToStop();

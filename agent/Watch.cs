@@ -10,6 +10,7 @@ internal static class Watch
     public static (Phase Next, Ending? Ending) On(Phase phase, Happening happening, Deadlines deadlines) => (phase, happening) switch
     {
         (Phase.Stopping stopping, Happening.RunnerExited or Happening.DeadlinePassed) => (phase, stopping.Ending),
+        (Phase.Stopping { WithJob: { } ending }, Happening.JobStarted) => (new Phase.Stopping(ending), null),
         (Phase.Stopping, _) => (phase, null),
 
         (_, Happening.StopRequested stop) => (new Phase.Stopping(Ending.Stopped(stop.By)), null),
@@ -20,12 +21,14 @@ internal static class Watch
         (not Phase.Finishing, Happening.WatchFailed failed) => (new Phase.Stopping(Ending.WatchFailed(failed.Why)), null),
 
         // A machine without a job ends at once. A job gets what is left of the notice but the time that its end takes.
-        ({ IsBeforeJob: true }, Happening.SpotNoticed or Happening.SpotDue) => (new Phase.Stopping(Ending.SpotInterruptedIdle), null),
+        ({ IsBeforeJob: true }, Happening.SpotNoticed or Happening.SpotDue) =>
+            (new Phase.Stopping(Ending.SpotInterruptedIdle, WithJob: Ending.SpotInterrupted), null),
         (not Phase.Finishing, Happening.SpotDue) => (new Phase.Stopping(Ending.SpotInterrupted), null),
 
         (Phase.Starting, Happening.RunnerConnected) => (new Phase.Connected(), null),
         (Phase.Starting or Phase.Connected, Happening.RunnerListening) => (new Phase.Listening(), null),
-        (Phase.Listening, Happening.JobOffered) => (new Phase.Acquiring(), null),
+        (Phase.Listening or Phase.LastLook, Happening.JobOffered) => (new Phase.Acquiring(IsLast: phase is Phase.LastLook), null),
+        (Phase.Acquiring { IsLast: false }, Happening.OfferGivenUp) => (new Phase.Listening(), null),
         ({ IsBeforeJob: true }, Happening.JobStarted) => (new Phase.Accepted(), null),
         (Phase.Accepted, Happening.WorkerStarted) => (new Phase.WorkerStarted(), null),
         (Phase.WorkerStarted, Happening.WorkerAlive) => (new Phase.Working(), null),
@@ -35,6 +38,9 @@ internal static class Watch
         (Phase.Starting, Happening.DeadlinePassed) => (phase, Ending.NotConnected(deadlines.Connect)),
         (Phase.Connected, Happening.DeadlinePassed) => (phase, Ending.NotListening(deadlines.Listen)),
         (Phase.Finishing, Happening.DeadlinePassed) => (phase, Ending.NotExited(deadlines.Exit)),
+        (Phase.Listening, Happening.DeadlinePassed) => (new Phase.LastLook(), null),
+        (Phase.LastLook, Happening.NoJobOffered or Happening.DeadlinePassed) or (Phase.Acquiring, Happening.OfferGivenUp) => (StopWithoutJob(Ending.Idle(deadlines.Idle)), null),
+        (Phase.Acquiring, Happening.DeadlinePassed) => (StopWithoutJob(Ending.JobNotAcquired(deadlines.Acquire)), null),
         (_, Happening.DeadlinePassed) => (new Phase.Stopping(EndingOfLate(phase, deadlines)), null),
 
         (_, Happening.RunnerExited exited) => (phase, EndingOf(phase, exited.Code)),
@@ -52,11 +58,11 @@ internal static class Watch
         _ => null,
     };
 
+    private static Phase.Stopping StopWithoutJob(Ending ending) => new(ending, WithJob: Ending.JobTooLate(ending));
+
     /// <summary>Phases in which GitHub still counts on the runner: it is asked to stop, so that GitHub hears of it.</summary>
     private static Ending EndingOfLate(Phase phase, Deadlines deadlines) => phase switch
     {
-        Phase.Listening => Ending.Idle(deadlines.Idle),
-        Phase.Acquiring => Ending.JobNotAcquired(deadlines.Acquire),
         Phase.Accepted => Ending.WorkerNotStarted(deadlines.Worker),
         Phase.WorkerStarted => Ending.WorkerHung($"the worker had not read its job after {deadlines.Worker.TotalSeconds:F0} s"),
         Phase.WorkerGone => Ending.WorkerLost(deadlines.Report),

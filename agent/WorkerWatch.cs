@@ -21,6 +21,7 @@ internal sealed class WorkerWatch(string cgroup, string diagnostics, string proc
 
     private readonly RunnerLog _listenerLog = new("Runner");
     private readonly RunnerLog _workerLog = new("Worker");
+    private int _offer;
     private int _worker;
     private long _seen;
 
@@ -29,8 +30,14 @@ internal sealed class WorkerWatch(string cgroup, string diagnostics, string proc
     {
         switch (phase)
         {
-            case Phase.Listening:
-                return _listenerLog.Says(diagnostics, RunnerLog.Acknowledging) ? new Happening.JobOffered() : null;
+            case Phase.Listening or Phase.LastLook:
+                _offer = _listenerLog.LastOf(diagnostics, RunnerLog.Acknowledging);
+                return _offer > LastGivenUp() ? new Happening.JobOffered()
+                    : phase is Phase.LastLook ? new Happening.NoJobOffered()
+                    : null;
+            case Phase.Acquiring:
+                // A further offer means that this one was given up between two looks.
+                return Math.Max(LastGivenUp(), _listenerLog.LastOf(diagnostics, RunnerLog.Acknowledging)) > _offer ? new Happening.OfferGivenUp() : null;
             case Phase.Accepted:
                 _worker = Processes().FirstOrDefault(IsWorker);
                 _seen = time.GetTimestamp();
@@ -48,6 +55,8 @@ internal sealed class WorkerWatch(string cgroup, string diagnostics, string proc
                 return null;
         }
     }
+
+    private int LastGivenUp() => RunnerLog.GivingUp.Max(words => _listenerLog.LastOf(diagnostics, words));
 
     private bool IsBelieved() => !_workerLog.Says(diagnostics, RunnerLog.Waiting) && time.GetElapsedTime(_seen) > Doubt;
 

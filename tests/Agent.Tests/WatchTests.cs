@@ -54,6 +54,42 @@ public sealed class WatchTests
         Assert.Equal("job-not-acquired", StoppingAfter(new Happening.RunnerListening(), new Happening.JobOffered(), new Happening.DeadlinePassed()).Name);
 
     [Fact]
+    public void A_runner_that_does_not_get_the_job_it_was_offered_listens_on()
+    {
+        Happening[] before = [new Happening.RunnerListening(), new Happening.JobOffered(), new Happening.OfferGivenUp()];
+
+        Assert.IsType<Phase.Listening>(PhaseAfter(before));
+        Assert.Equal("job-not-acquired", StoppingAfter([.. before, new Happening.JobOffered(), new Happening.DeadlinePassed()]).Name);
+    }
+
+    [Fact]
+    public void The_idle_limit_stops_no_runner_that_was_offered_a_job_before_the_last_look()
+    {
+        Happening[] before = [new Happening.RunnerListening(), new Happening.DeadlinePassed()];
+
+        Assert.Equal("idle", StoppingAfter([.. before, new Happening.NoJobOffered()]).Name);
+        Assert.Equal("idle", StoppingAfter([.. before, new Happening.DeadlinePassed()]).Name);
+        Assert.IsType<Phase.Accepted>(PhaseAfter([.. before, new Happening.JobStarted("build"), new Happening.NoJobOffered()]));
+        Assert.IsType<Phase.Accepted>(PhaseAfter([.. before, new Happening.JobOffered(), new Happening.JobStarted("build")]));
+        Assert.Equal("job-not-acquired", StoppingAfter([.. before, new Happening.JobOffered(), new Happening.DeadlinePassed()]).Name);
+        Assert.Equal("idle", StoppingAfter([.. before, new Happening.JobOffered(), new Happening.OfferGivenUp()]).Name);
+    }
+
+    [Fact]
+    public void A_job_that_begins_when_the_runner_is_being_stopped_is_not_denied()
+    {
+        Happening[] idle = [new Happening.RunnerListening(), new Happening.DeadlinePassed(), new Happening.NoJobOffered(), new Happening.JobStarted("build")];
+        Happening[] late = [new Happening.RunnerListening(), new Happening.JobOffered(), new Happening.DeadlinePassed(), new Happening.JobStarted("build")];
+        Happening[] spot = [new Happening.RunnerListening(), new Happening.SpotNoticed("terminate"), new Happening.JobStarted("build")];
+
+        Assert.Equal("job-too-late", EndingAfter([.. idle, new Happening.JobDone(JobResult.Canceled), new Happening.RunnerExited(0)]).Name);
+        Assert.Contains("(idle)", EndingAfter([.. idle, new Happening.DeadlinePassed()]).Detail, StringComparison.Ordinal);
+        Assert.Contains("(job-not-acquired)", StoppingAfter(late).Detail, StringComparison.Ordinal);
+        Assert.Equal("spot-interrupted", StoppingAfter(spot).Name);
+        Assert.Equal("job-timed-out", StoppingAfter([.. Working, new Happening.DeadlinePassed(), new Happening.JobStarted("forged")]).Name);
+    }
+
+    [Fact]
     public void A_job_needs_a_worker() =>
         Assert.Equal("worker-not-started", StoppingAfter(new Happening.JobStarted("build"), new Happening.DeadlinePassed()).Name);
 
@@ -115,7 +151,7 @@ public sealed class WatchTests
     {
         Happening[] before = working
             ? [.. Working, new Happening.DeadlinePassed()]
-            : [new Happening.RunnerListening(), new Happening.DeadlinePassed()];
+            : [new Happening.RunnerListening(), new Happening.DeadlinePassed(), new Happening.NoJobOffered()];
 
         Assert.IsType<Phase.Stopping>(PhaseAfter(before));
         Assert.Equal(ending, EndingAfter([.. before, new Happening.RunnerExited(0)]).Name);
@@ -151,9 +187,9 @@ public sealed class WatchTests
     [Fact]
     public void Every_phase_meets_every_happening_and_a_passed_deadline_never_leaves_things_as_they_are()
     {
-        Phase[] phases = [new Phase.Starting(), new Phase.Connected(), new Phase.Listening(), new Phase.Acquiring(), new Phase.Accepted(),
+        Phase[] phases = [new Phase.Starting(), new Phase.Connected(), new Phase.Listening(), new Phase.LastLook(), new Phase.Acquiring(IsLast: false), new Phase.Accepted(),
             new Phase.WorkerStarted(), new Phase.Working(), new Phase.WorkerGone(HadItsJob: true), new Phase.Finishing(JobResult.Succeeded), new Phase.Stopping(Ending.Stopped("test"))];
-        Happening[] happenings = [new Happening.RunnerConnected(), new Happening.RunnerListening(), new Happening.JobOffered(), new Happening.JobStarted("x"),
+        Happening[] happenings = [new Happening.RunnerConnected(), new Happening.RunnerListening(), new Happening.JobOffered(), new Happening.NoJobOffered(), new Happening.OfferGivenUp(), new Happening.JobStarted("x"),
             new Happening.WorkerStarted(), new Happening.WorkerAlive(), new Happening.WorkerLost(), new Happening.JobDone(JobResult.Skipped), new Happening.RunnerExited(9),
             new Happening.SandboxFailed("x"), new Happening.WatchFailed("x"), new Happening.SpotNoticed("x"), new Happening.SpotDue(), new Happening.DeadlinePassed(), new Happening.StopRequested("test")];
         Assert.Equal(typeof(Phase).GetNestedTypes().Order(ByName), phases.Select(p => p.GetType()).Order(ByName));

@@ -58,6 +58,38 @@ public sealed class WorkerWatchTests : IDisposable
         Assert.IsType<Happening.JobOffered>(watch.Look(new Phase.Listening()));
     }
 
+    [Theory]
+    [InlineData("[INFO] Skipping message Job. Job already acquired")]
+    [InlineData("[ERR ] Caught exception from acquiring job message: System.Net.Http.HttpRequestException")]
+    [InlineData("[INFO] Acknowledging runner request 'y'.")]
+    public void An_offer_is_given_up_when_the_listeners_log_says_so_or_tells_of_another(string line)
+    {
+        var watch = Make();
+        var log = Path.Combine(_diagnostics, "Runner_20261121-080000-utc.log");
+        File.WriteAllText(log, $"[INFO] {RunnerLog.Acknowledging} 'x'\n");
+        Assert.IsType<Happening.JobOffered>(watch.Look(new Phase.Listening()));
+        Assert.Null(watch.Look(new Phase.Acquiring(IsLast: false)));
+
+        File.AppendAllText(log, line + "\n");
+
+        Assert.IsType<Happening.OfferGivenUp>(watch.Look(new Phase.Acquiring(IsLast: false)));
+    }
+
+    [Fact]
+    public void An_offer_that_was_given_up_is_none_and_the_next_one_is()
+    {
+        var watch = Make();
+        var log = Path.Combine(_diagnostics, "Runner_20261121-080000-utc.log");
+        File.WriteAllText(log, $"[INFO] {RunnerLog.Acknowledging} 'x'\n[INFO] {RunnerLog.GivingUp[0]} Job already acquired\n");
+        Assert.Null(watch.Look(new Phase.Listening()));
+        Assert.IsType<Happening.NoJobOffered>(watch.Look(new Phase.LastLook()));
+
+        File.AppendAllText(log, $"[INFO] {RunnerLog.Acknowledging} 'y'\n");
+
+        Assert.IsType<Happening.JobOffered>(watch.Look(new Phase.LastLook()));
+        Assert.Null(watch.Look(new Phase.Acquiring(IsLast: true)));
+    }
+
     [Fact]
     public void A_worker_has_its_job_when_its_log_says_so()
     {

@@ -72,6 +72,11 @@ public sealed class FaultsWhileListeningTests(LightBed bed) : FaultTests(bed)
         Assert.DoesNotContain(ending.Events, e => e.Name == Milestone.JobStarted);
     }
 
+    /// <summary>It outlives what a fetch may take, six seconds here.</summary>
+    [Fact]
+    public async Task A_job_that_another_runner_fetched_first() =>
+        Assert.Equal("idle", (await EndWithAsync(RunnerFault.AcquireConflicts, idle: "9", meanwhile: run => run.QueueAsync(["true"]))).Ending);
+
     private async Task DeregisterAsync(LightRun run)
     {
         await run.WaitForAsync(Milestone.RunnerListening);

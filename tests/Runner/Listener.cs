@@ -119,7 +119,8 @@ internal sealed class Listener(RunnerRoot root, Service service, Diagnostics dia
         }
     }
 
-    /// <summary>Null if the job is gone or another runner has it: the official runner then listens on.</summary>
+    /// <summary>Null if the job is gone, another runner has it, or the fetch failed: the official runner then says so in its log, in
+    /// these words, and listens on.</summary>
     private async Task<JsonObject?> AcquireAsync(JsonObject reference, CancellationToken stop)
     {
         var requestId = (string)reference["runner_request_id"]!;
@@ -138,10 +139,15 @@ internal sealed class Listener(RunnerRoot root, Service service, Diagnostics dia
             return await service.PostAsync(new Uri(new Uri((string)reference["run_service_url"]!), "acquirejob"),
                 new JsonObject { ["jobMessageId"] = requestId, ["runnerOS"] = "Linux", ["billingOwnerId"] = (string?)reference["billing_owner_id"] }, stop);
         }
+        catch (ServiceException e) when (e.Status is HttpStatusCode.NotFound or HttpStatusCode.Conflict or HttpStatusCode.UnprocessableEntity)
+        {
+            diagnostics.Trace($"Skipping message Job. {e.Message}");
+            await Task.Delay(RetryPause, time, stop);
+            return null;
+        }
         catch (Exception e) when (e is ServiceException or HttpRequestException)
         {
-            diagnostics.Trace($"skipping the job: {e.Message}");
-            await Task.Delay(RetryPause, time, stop);
+            diagnostics.Trace($"Caught exception from acquiring job message: {e}");
             return null;
         }
     }

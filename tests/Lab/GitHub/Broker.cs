@@ -158,6 +158,8 @@ internal sealed class Broker(GitHubOptions options, RunnerRegistry runners, Jobs
         var request = await ReadAsync(context);
         if (runner.Fault == RunnerFault.AcquireHangs)
             await Task.Delay(Timeout.InfiniteTimeSpan, time, context.RequestAborted);
+        if (runner.Fault == RunnerFault.AcquireConflicts)
+            throw new RunnerFailure(409, RunnerFailure.RunService, "", "Job already acquired");
         var job = jobs.Acquire(runner, request["jobMessageId"]?.ToString() ?? "");
         journal.Record("github", "job assigned", $"{job.Id}", runner.Name);
         // The worker's token is good for this job alone; the runner reads "orchid" from it.

@@ -102,6 +102,9 @@ internal static class RunnerFault
     /// <summary>The request for the job that was offered is never answered (actions/runner#4668).</summary>
     public const string AcquireHangs = "acquire-hangs";
 
+    /// <summary>The request for the job that was offered is answered with 409: another runner was faster.</summary>
+    public const string AcquireConflicts = "acquire-conflicts";
+
     /// <summary>The release is older than GitHub takes.</summary>
     public const string TooOld = "too-old";
 }
