@@ -43,7 +43,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
             await storageModules;
             narration.Reached(Step.VerifyRoot, Milestone.RootVerified, $"dm-verity sha256 {verified.RootHash}, {read >> 20} MiB read ahead");
             return verified;
-        });
+        }, cancel);
 
         // 2. Encrypt scratch.
         var scratch = await ProveAsync(Step.EncryptScratch, async () =>
@@ -54,7 +54,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
             var made = await Scratch.MakeAsync(plan, root, "/scratch", time, cancel);
             narration.Reached(Step.EncryptScratch, Milestone.ScratchReady, made.Description);
             return made;
-        });
+        }, cancel);
 
         // 3. Encrypt swap.
         var swap = await ProveAsync(Step.EncryptSwap, () =>
@@ -62,7 +62,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
             var made = Swap.Make(scratch);
             narration.Reached(Step.EncryptSwap, Milestone.SwapReady, made.Description);
             return Task.FromResult(made);
-        });
+        }, cancel);
 
         // 4. Lay the writable view over the root, and hand over to systemd.
         return await ProveAsync(Step.LayWritableView, async () =>
@@ -77,7 +77,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
             Initrd.Stay("/sysroot");
             await laterModules;
             return "/sysroot";
-        });
+        }, cancel);
     }
 
     /// <summary>The service: from the verified copy of this program to the end of the machine's one job.</summary>
@@ -102,7 +102,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
             narration.Reached(Step.LearnIdentity, Milestone.IdentityLearned,
                 $"{learned.InstanceId} {learned.InstanceType} {learned.AvailabilityZone} {learned.Settings.Launch}");
             return (learned, Deadlines.From(learned.Settings, Environment.GetEnvironmentVariable(Deadlines.Patience)));
-        });
+        }, stop);
 
         // Steps 5 to 7 wait for answers; what waits for none is done meanwhile (docs/decisions/0019). Nobody enters step 8's sandbox
         // before their proofs; step 7's rules let the agent's own sockets through; step 6's signatures need OpenSSL, which is slow to load.
@@ -117,7 +117,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         var (me, deadlines) = await learning;
 
         // What steps 2 and 3 made by defaults, since there was no network yet, is fitted to the launch's tags (docs/decisions/0011).
-        proved = await ProveAsync(Step.EncryptSwap, () => Task.FromResult(StorageFit.Apply(proved, me.Settings, narration)));
+        proved = await ProveAsync(Step.EncryptSwap, () => Task.FromResult(StorageFit.Apply(proved, me.Settings, narration)), stop);
 
         // A container engine is made ready as well, where the image has one.
         var engine = Engine.MakeAsync(preparing, me.Settings.Sudo, text => narration.Note(Step.Watch, text), time);
@@ -134,7 +134,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
                 ? new ParameterSource(new SsmClient(connection), me.InstanceId)
                 : new TagSource(imds, new Ec2Client(connection), me.InstanceId);
             return await JitConfig.TakeAsync(source, narration, time, stop);
-        });
+        }, stop);
 
         http.Dispose(); // and with it goes what its connections have received
 
@@ -145,7 +145,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
             narration.Reached(Step.CloseDoor, Milestone.DoorClosed,
                 $"{metadata.Host} refuses all but the agent's own marked sockets; egress: {policy.Mode.ToString().ToLowerInvariant()}");
             return closed;
-        });
+        }, stop);
 
         // 8. Start the runner.
         await using var runner = await ProveAsync(Step.StartRunner, async () =>
@@ -155,7 +155,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
             var started = Runner.Start(config, door, sandbox, await engine, me.Settings.Sudo, happenings.Writer);
             narration.Reached(Step.StartRunner, Milestone.RunnerStarted, started.Description);
             return started;
-        });
+        }, stop);
         config.Dispose();
 
         // 9. Watch.
@@ -208,8 +208,9 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         }
     }
 
-    /// <summary>Runs a step; whatever goes wrong in it, and that it does not end, ends the machine in that step's name.</summary>
-    internal async Task<T> ProveAsync<T>(Step step, Func<Task<T>> act)
+    /// <summary>Runs a step; whatever goes wrong in it, and that it does not end, ends the machine in that step's name, but for what
+    /// <paramref name="stop"/> cancels: that is no fault of the step.</summary>
+    internal async Task<T> ProveAsync<T>(Step step, Func<Task<T>> act, CancellationToken stop)
     {
         try
         {
@@ -220,6 +221,10 @@ internal sealed class Boot(Narration narration, TimeProvider time)
                 throw new EndingException(Ending.NotProved(step, $"'{step.Name}' did not end within {StepLimit.TotalSeconds:F0} s"));
             await acted.CancelAsync();
             return await acting;
+        }
+        catch (OperationCanceledException e) when (stop.IsCancellationRequested)
+        {
+            throw new EndingException(Ending.Stopped("systemd") with { Step = step }, e);
         }
         catch (Exception e) when (e is not EndingException)
         {

@@ -19,6 +19,19 @@ public sealed class ConfigurationTests(LightBed bed)
         Assert.Contains(bed.Lab.Journal.Events, e => e is { Source: "imds", Name: "token issued" } && e.Subject == run.Instance.Id);
     }
 
+    [Fact]
+    public async Task A_machine_that_is_stopped_while_it_waits_for_one_says_so()
+    {
+        var run = await bed.LaunchAsync(spot: false, null, null, (Tags.Config, "tags")); // of which it has none
+        await run.WaitForAsync(Milestone.IdentityLearned);
+
+        await run.Machine.RunAsync("systemctl stop --no-block mayfly-agent.service");
+
+        var ending = await run.EndAsync();
+        Assert.Equal("stopped", ending.Ending);
+        Assert.Equal(Step.TakeConfig.Number, ending.Step);
+    }
+
     [Theory]
     [InlineData("mf1.AwA=", "config-truncated")]
     [InlineData("mf9.AwA=", "config-wrong-version")]

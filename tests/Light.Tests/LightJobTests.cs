@@ -20,4 +20,17 @@ public sealed class LightJobTests(LightBed bed)
         Assert.Equal("Client.InstanceInitiatedShutdown", run.Instance.Reason.Code);
         Assert.Equal(Milestone.All.SkipWhile(m => m != Milestone.IdentityLearned), ending.Events.Select(e => e.Name).Where(n => n != "note"));
     }
+
+    [Fact]
+    public async Task A_machine_that_is_stopped_in_its_job_tells_GitHub_first()
+    {
+        var run = await bed.LaunchAsync();
+        var job = await run.QueueAsync(["sleep 300"]);
+        await run.WaitForAsync(Milestone.JobStarted);
+
+        await run.Machine.RunAsync("systemctl stop --no-block mayfly-agent.service");
+
+        Assert.Equal("stopped", (await run.EndAsync()).Ending);
+        Assert.Equal("failure", job.Conclusion);
+    }
 }
