@@ -174,7 +174,8 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         await narrowed;
         gauge.Look();
         narration.Note(Step.Watch, $"at most: {gauge.HighWater.Format()}");
-        return ending;
+        // GitHub does not tell a runner that it is too old for jobs.
+        return ending == Ending.Idle(deadlines.Idle) ? ending with { Detail = $"{ending.Detail}, or the runner is too old for GitHub: {Facts.DescribeRunner()}" } : ending;
 
         // 10. End: Program says why and switches the machine off.
     }

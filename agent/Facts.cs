@@ -38,8 +38,11 @@ internal static class Facts
 
     public static void Write(Identity me, Handover proved, IReadOnlyList<ConsoleEvent> events)
     {
-        File.WriteAllText(Path.Combine(Folder, "machine"), Describe(me, proved, File.Exists(InstalledRunner) ? DescribeRunner(File.ReadAllText(InstalledRunner)) : "unknown", events));
+        File.WriteAllText(Path.Combine(Folder, "machine"), Describe(me, proved, DescribeRunner(), events));
     }
+
+    /// <summary>The runner's release, and when that was released where the build knew.</summary>
+    public static string DescribeRunner() => File.Exists(InstalledRunner) ? DescribeRunner(File.ReadAllText(InstalledRunner)) : "unknown";
 
     /// <param name="json"><c>kind</c>, <c>version</c>, and <c>released</c> or null where the build could not learn it.</param>
     internal static string DescribeRunner(string json)

@@ -77,6 +77,15 @@ public sealed class FaultsWhileListeningTests(LightBed bed) : FaultTests(bed)
     public async Task A_job_that_another_runner_fetched_first() =>
         Assert.Equal("idle", (await EndWithAsync(RunnerFault.AcquireConflicts, idle: "9", meanwhile: run => run.QueueAsync(["true"]))).Ending);
 
+    [Fact]
+    public async Task A_runner_that_is_too_old_to_be_given_the_job_that_waits_for_it()
+    {
+        var ending = await EndWithAsync(RunnerFault.GivenNoJob, meanwhile: run => run.QueueAsync(["true"]));
+
+        Assert.Equal("idle", ending.Ending);
+        Assert.Contains("the runner is too old for GitHub: 2.", ending.Detail, StringComparison.Ordinal);
+    }
+
     private async Task DeregisterAsync(LightRun run)
     {
         await run.WaitForAsync(Milestone.RunnerListening);

@@ -28,9 +28,6 @@ internal sealed class Broker(GitHubOptions options, RunnerRegistry runners, Jobs
             .SkipWhile(line => !line.StartsWith("Boot ", StringComparison.Ordinal)).Skip(1).TakeWhile(line => line != "High-water marks"),
     ];
 
-    /// <summary>Oldest release that is given jobs; an older one connects, listens, and is given none.</summary>
-    public Version? OldestVersion { get; set; }
-
     public async Task<bool> HandleAsync(HttpContext context, Uri server)
     {
         var path = context.Request.Path.Value ?? "";
@@ -112,8 +109,7 @@ internal sealed class Broker(GitHubOptions options, RunnerRegistry runners, Jobs
             journal.Record("github", "runner listening", runner.Name, query["runnerVersion"].ToString());
         }
 
-        var version = Version.TryParse(query["runnerVersion"].ToString(), out var given) ? given : null;
-        var mayTakeJob = query["status"] != "Busy" && runner is { Job: null, IsRemoved: false } && (OldestVersion is null || version >= OldestVersion);
+        var mayTakeJob = query["status"] != "Busy" && runner is { Job: null, IsRemoved: false } && runner.Fault != RunnerFault.GivenNoJob;
         using var hold = new CancellationTokenSource(LongPoll, time);
         while (!hold.IsCancellationRequested)
         {

@@ -107,4 +107,7 @@ internal static class RunnerFault
 
     /// <summary>The release is older than GitHub takes.</summary>
     public const string TooOld = "too-old";
+
+    /// <summary>The release is older than GitHub gives jobs to: the listener connects, listens, and is told nothing.</summary>
+    public const string GivenNoJob = "given-no-job";
 }
