@@ -8,7 +8,8 @@ namespace Mayfly.Machine.Tests;
 
 /// <summary>After a whole run, everything that can be had of it is searched for the runner's configuration: what the machine
 /// wrote to its console, kernel log included, its volume with scratch and swap, the controller's log and files, and, from
-/// within the job, every command line and environment that it can see.</summary>
+/// within the job, every command line and environment that it can see. The volume is ciphertext: what is written through its
+/// encryption only <c>Light.Tests/ProcessSecretTests</c> can search, since no job and nobody else sees a machine's disk in plain text.</summary>
 public sealed class SecretTests
 {
     [Theory]

@@ -183,6 +183,9 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
         }
     }
 
+    /// <summary>Holds what the machine writes, beyond its end if need be.</summary>
+    public MachineLayers HoldLayers() => new(_process!.Id, Path.Combine(options.Folder, instance.Id));
+
     public Task CutNetworkAsync() => LabNetwork.CutAsync(Device);
 
     public Task MendNetworkAsync() => LabNetwork.MendAsync(instance.Address, Device);
