@@ -1,11 +1,16 @@
 using Mayfly.Controller.Database;
+using Mayfly.Controller.Seen;
 
 namespace Mayfly.Controller;
 
 /// <summary>Keeps this controller a member of those at work on the store. Cut off from it for too long, it stops what it is at,
 /// since another takes it up.</summary>
-internal sealed partial class Heart(Store store, TimeProvider time, ILogger<Heart> log) : IHostedService, IDisposable
+internal sealed partial class Heart(Store store, Health health, TimeProvider time, ILogger<Heart> log) : IHostedService, IDisposable
 {
+    /// <summary>Within which every turn of <see cref="LeadAsync"/> has ended: of its calls, some sixty at most, each waits half a minute
+    /// for its pace and then for its answer only while services are in trouble, which a new start would not mend.</summary>
+    private static readonly TimeSpan LongestTurn = TimeSpan.FromMinutes(30);
+
     private readonly CancellationTokenSource _stop = new();
     private CancellationTokenSource _member = new();
     private Task _beating = Task.CompletedTask;
@@ -44,15 +49,17 @@ internal sealed partial class Heart(Store store, TimeProvider time, ILogger<Hear
 
     /// <summary>What one controller does for all: a turn at start and then every so often, while this one leads. One that fails is told
     /// of and left, since the next finds all that it did not do.</summary>
+    /// <param name="name">By which <c>/healthz</c> names it, if it hangs.</param>
     /// <param name="turn">Cancelled where another controller may lead from now on.</param>
     /// <param name="failed">Tells why a turn failed.</param>
     /// <param name="follow">Instead of a turn, while another leads.</param>
     /// <param name="stop">Ends it, and the turn that it is at.</param>
-    public async Task LeadAsync(TimeSpan every, Func<CancellationToken, Task> turn, Action<string> failed, CancellationToken stop, Action? follow = null)
+    public async Task LeadAsync(string name, TimeSpan every, Func<CancellationToken, Task> turn, Action<string> failed, CancellationToken stop, Action? follow = null)
     {
         using var timer = new PeriodicTimer(every, time);
         do
         {
+            health.Turn(name, every + LongestTurn);
             if (!Leads)
             {
                 follow?.Invoke();
@@ -76,6 +83,7 @@ internal sealed partial class Heart(Store store, TimeProvider time, ILogger<Hear
     {
         while (true)
         {
+            health.Turn(nameof(Heart), (2 * store.Membership.Every) + Health.Soon);
             try
             {
                 await Task.Delay(store.Membership.Every, time, _stop.Token);

@@ -13,7 +13,7 @@ internal sealed partial class Intake(Store store, PolicySource policy, InboxWake
     {
         while (!stoppingToken.IsCancellationRequested)
         {
-            health.Turn("intake");
+            health.Turn(nameof(Intake), Seen.Health.Soon);
             try
             {
                 if (await WorkAsync() == Together)

@@ -28,6 +28,7 @@ internal static class Program
 
           (no argument)    serve until stopped
           --check-config   check the configuration and end
+          --health         ask the controller that serves here whether it is alive: 0, or 1 and why not
           --help-config    print every setting, as in docs/controller.md
           --help-policy    print every key of the policy file, as in docs/policy.md
           --version        print the version
@@ -54,6 +55,8 @@ internal static class Program
             case ["--version"]:
                 Console.WriteLine(Version);
                 return 0;
+            case ["--health"]:
+                return await HealthProbe.AskAsync();
             case not ([] or ["--check-config"]):
                 await Console.Error.WriteLineAsync(Help);
                 return UsageError;
@@ -101,7 +104,7 @@ internal static class Program
         // A larger body is answered by the webhook itself, with its reason.
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Limits.MaxRequestBodySize = null);
         if (Environment.GetEnvironmentVariable("ASPNETCORE_URLS") is null)
-            builder.WebHost.UseUrls("http://127.0.0.1:8080");
+            builder.WebHost.UseUrls(HealthProbe.DefaultAddress);
 
         var keys = await KeyChain.FindAsync();
         var github = new GitHubApp(new HttpClient { BaseAddress = settings.GitHubApi, Timeout = CallLimit }, settings, secrets.Key, time);

@@ -26,7 +26,7 @@ internal sealed partial class Pruner(Store store, Heart heart, Settings settings
             LogForgot(deliveries, launches, (int)settings.Keep.TotalDays);
     }
 
-    protected override Task ExecuteAsync(CancellationToken stoppingToken) => heart.LeadAsync(Every, PruneAsync, LogFailed, stoppingToken);
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) => heart.LeadAsync(nameof(Pruner), Every, PruneAsync, LogFailed, stoppingToken);
 
     private async Task<int> AllAsync(Func<TimeSpan, int, Task<int>> forget, CancellationToken cancel)
     {

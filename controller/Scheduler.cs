@@ -33,7 +33,7 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySo
         var launches = new HashSet<Task>();
         while (!stoppingToken.IsCancellationRequested)
         {
-            health.Turn("scheduler");
+            health.Turn(nameof(Scheduler), Health.Soon);
             try
             {
                 if (Places is > 0 and var free && !heart.Member.IsCancellationRequested)

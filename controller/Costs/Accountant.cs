@@ -30,7 +30,7 @@ internal sealed partial class Accountant(Store store, AwsSites sites, Heart hear
         }
     }
 
-    protected override Task ExecuteAsync(CancellationToken stoppingToken) => heart.LeadAsync(Every, SettleAsync, LogFailed, stoppingToken);
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) => heart.LeadAsync(nameof(Accountant), Every, SettleAsync, LogFailed, stoppingToken);
 
     private static async Task<(long? MicroUsd, string? Unknown)> PriceAsync(Prices prices, Usage usage, CancellationToken cancel)
     {

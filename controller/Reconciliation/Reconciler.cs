@@ -15,7 +15,7 @@ internal sealed partial class Reconciler(Look look, Doer doer, Heart heart, Sett
     }
 
     protected override Task ExecuteAsync(CancellationToken stoppingToken) =>
-        heart.LeadAsync(settings.LookEvery, PassAsync, LogFailed, stoppingToken, follow: () => _memory = Memory.None);
+        heart.LeadAsync(nameof(Reconciler), settings.LookEvery, PassAsync, LogFailed, stoppingToken, follow: () => _memory = Memory.None);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "could not reconcile: {Reason}")]
     private partial void LogFailed(string reason);

@@ -7,24 +7,25 @@ namespace Mayfly.Controller.Seen;
 /// <c>/healthz</c>: whether the program works at all; only a new start mends what it complains of. <c>/readyz</c>: whether a
 /// webhook that came now would be kept.
 /// </summary>
-internal sealed class Health(Store store, Heart heart, IHostApplicationLifetime life, TimeProvider time)
+internal sealed class Health(Store store, IHostApplicationLifetime life, TimeProvider time)
 {
-    /// <summary>A loop that has not turned for this long hangs: each waits a second for work, and a database that does not answer some ten.</summary>
-    private static readonly TimeSpan TurnLimit = TimeSpan.FromMinutes(2);
+    /// <summary>For a loop that looks for work every second: a database that does not answer keeps it some ten.</summary>
+    public static readonly TimeSpan Soon = TimeSpan.FromMinutes(2);
 
     /// <summary>Less than what probes commonly wait.</summary>
     private static readonly TimeSpan StoreLimit = TimeSpan.FromSeconds(2);
 
-    private readonly ConcurrentDictionary<string, long> _turns = new();
+    private readonly ConcurrentDictionary<string, (long At, TimeSpan Within)> _turns = new();
 
-    /// <summary>A loop says that it turns.</summary>
-    public void Turn(string loop) => _turns[loop] = time.GetTimestamp();
+    /// <summary>A loop says that it turns, and will again.</summary>
+    /// <param name="within">After which, without another turn, it hangs or has died.</param>
+    public void Turn(string loop, TimeSpan within) => _turns[loop] = (time.GetTimestamp(), within);
 
-    public IResult Alive() => _turns.FirstOrDefault(t => time.GetElapsedTime(t.Value) > TurnLimit) is { Key: { } still }
-        ? No($"{still} has not turned for more than {TurnLimit.TotalSeconds:F0} s")
+    public IResult Alive() => _turns.FirstOrDefault(t => time.GetElapsedTime(t.Value.At) > t.Value.Within) is { Key: { } still, Value.Within: var within }
+        ? No($"{still} has not turned for more than {within.TotalSeconds:F0} s")
         : Results.Text("alive\n");
 
-    public async Task<IResult> ReadyAsync()
+    public async Task<IResult> ReadyAsync(Heart heart)
     {
         if (life.ApplicationStopping.IsCancellationRequested)
             return No("stopping");

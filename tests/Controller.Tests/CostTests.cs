@@ -34,7 +34,7 @@ public sealed class CostTests : IAsyncLifetime
         foreach (var service in (string[])["EC2", "PRICING"])
             Environment.SetEnvironmentVariable($"AWS_ENDPOINT_URL_{service}", _lab.AwsAddress.AbsoluteUri);
         _sites = new AwsSites(new KeyChain(new BasicAWSCredentials(_lab.User.Id, _lab.User.Secret)), new AwsAccount("aws", _lab.Options.Account, _lab.Options.Region), Some.Settings(), _time);
-        _heart = new Heart(_store, _time, NullLogger<Heart>.Instance);
+        _heart = new Heart(_store, Some.Health(_store, _time), _time, NullLogger<Heart>.Instance);
         _accountant = new Accountant(_store, _sites, _heart, NullLogger<Accountant>.Instance);
     }
 

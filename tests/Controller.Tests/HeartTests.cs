@@ -19,7 +19,7 @@ public sealed class HeartTests : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         _store = await Store.OpenAsync(Path.Combine(_folder, "controller.db"), Some.Lease, _time);
-        _heart = new Heart(_store, _time, NullLogger<Heart>.Instance);
+        _heart = new Heart(_store, Some.Health(_store, _time), _time, NullLogger<Heart>.Instance);
     }
 
     [Fact]
@@ -27,7 +27,7 @@ public sealed class HeartTests : IAsyncLifetime
     {
         using var stop = new CancellationTokenSource();
         var turns = 0;
-        var leading = _heart.LeadAsync(Every, TurnAsync, why => Tell($"failed: {why}"), stop.Token, follow: () => Tell("follows"));
+        var leading = _heart.LeadAsync("it", Every, TurnAsync, why => Tell($"failed: {why}"), stop.Token, follow: () => Tell("follows"));
         Assert.Equal("follows", await HeardAsync()); // it is no member yet
 
         await _heart.StartAsync(TestContext.Current.CancellationToken);

@@ -33,7 +33,7 @@ public sealed class PrunerTests
         {
             await SettleAsync(store, 2 * Pruner.Batch + 1);
             time.Move(Some.Settings().Keep + TimeSpan.FromSeconds(1));
-            using var heart = new Heart(store, time, NullLogger<Heart>.Instance);
+            using var heart = new Heart(store, Some.Health(store, time), time, NullLogger<Heart>.Instance);
             using var pruner = new Pruner(store, heart, Some.Settings(), TimeProvider.System, NullLogger<Pruner>.Instance);
             var pruning = pruner.PruneAsync(TestContext.Current.CancellationToken);
             var seen = new HashSet<long>();

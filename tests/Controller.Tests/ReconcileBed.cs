@@ -7,7 +7,6 @@ using Mayfly.Lab;
 using Mayfly.Lab.Ec2;
 using Mayfly.Lab.GitHub;
 using Mayfly.Lab.Machines;
-using Microsoft.Extensions.Hosting.Internal;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Mayfly.Controller.Tests;
@@ -29,8 +28,9 @@ internal sealed class ReconcileBed : IAsyncDisposable
         Repositories = new Repositories(store, View, Settings, time, NullLogger<Repositories>.Instance);
         _launcher = new Launcher(App, new Launching.Fleet(Sites, new SpotBreaker(Settings, time), Settings, store.Launches, NullLogger<Launching.Fleet>.Instance), Sites, Settings, store.Launches, time);
         var queue = new QueueWake(time);
-        var heart = new Heart(store, time, NullLogger<Heart>.Instance);
-        Intake = new Intake(store, Policy, new InboxWake(time), queue, new Health(store, heart, new ApplicationLifetime(NullLogger<ApplicationLifetime>.Instance), time), NullLogger<Intake>.Instance);
+        var health = Some.Health(store, time);
+        var heart = new Heart(store, health, time, NullLogger<Heart>.Instance);
+        Intake = new Intake(store, Policy, new InboxWake(time), queue, health, NullLogger<Intake>.Instance);
         Redelivery = new Redelivery(store, View, Settings, time, NullLogger<Redelivery>.Instance);
         Listing = new QueueListing(Intake, View, Repositories, NullLogger<QueueListing>.Instance);
         Image = new ImageWatch(Sites, View, Policy, Settings, time, NullLogger<ImageWatch>.Instance);

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
 using System.Text.RegularExpressions;
@@ -78,6 +79,28 @@ public sealed partial class SeenTests
         Assert.Equal(503, status);
         Assert.Contains("the store cannot be written", text, StringComparison.Ordinal);
         Assert.Equal((200, "alive\n"), await GetAsync(world, "healthz")); // a new start would not mend it
+    }
+
+    [Fact]
+    public async Task The_container_s_health_check_tells_a_controller_that_is_alive_from_one_that_hangs_or_is_gone()
+    {
+        await using var world = await World.StartAsync();
+        Assert.Equal((0, ""), await ProbeAsync(world.Controller.Address));
+        await world.StopControllerAsync();
+        var (code, output) = await ProbeAsync(new Uri("http://127.0.0.1:9/")); // discard, which nothing serves here
+        Assert.Equal(1, code);
+        Assert.Contains("no answer at ASPNETCORE_URLS='http://127.0.0.1:9/'", output, StringComparison.Ordinal);
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.WebHost.UseUrls("http://127.0.0.1:0");
+        await using var hung = builder.Build();
+        hung.MapGet("/healthz", () => TypedResults.Text("Scheduler has not turned\n", statusCode: 503));
+        await hung.StartAsync(TestContext.Current.CancellationToken);
+        Assert.Equal((1, "mayfly-controller: Scheduler has not turned\n"), await ProbeAsync(new Uri(hung.Urls.First())));
+
+        static Task<(int, string)> ProbeAsync(Uri address) => Programs.RunAsync(new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "mayfly-controller.dll"), "--health"])
+        {
+            Environment = { ["ASPNETCORE_URLS"] = address.AbsoluteUri },
+        });
     }
 
     [Fact]

@@ -1,7 +1,10 @@
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Mayfly.Controller.Seen;
 using Mayfly.Lab.GitHub;
+using Microsoft.Extensions.Hosting.Internal;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Mayfly.Controller.Tests;
 
@@ -16,6 +19,8 @@ internal static class Some
     {
         GitHubApi = new Uri("http://127.0.0.1/"), AppId = 1_234_567, Installations = [87_654_321], Repositories = ["octo-org/octo-repo", "other-org/*"], Region = "eu-central-1", MaxBody = maxBody,
     };
+
+    public static Health Health(Store store, TimeProvider time) => new(store, new ApplicationLifetime(NullLogger<ApplicationLifetime>.Instance), time);
 
     public static WorkflowJob Job(JobAction action = JobAction.Queued, params string[] labels) =>
         new(action, 87_654_321, "octo-org/octo-repo", 43_000_000_001, 13_000_000_001, 1, "build", labels, null, null);

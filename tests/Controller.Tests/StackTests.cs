@@ -49,6 +49,7 @@ public sealed partial class StackTests
         Assert.DoesNotContain("Ingress", resources["RunnerSecurityGroup"], StringComparison.Ordinal);
         Assert.Contains("AssociatePublicIpAddress: false", resources["LaunchTemplate"], StringComparison.Ordinal);
         Assert.Contains("ReadonlyRootFilesystem: true", resources["Task"], StringComparison.Ordinal);
+        Assert.Contains("HealthCheck: { Command: [CMD, /app/mayfly-controller, --health]", resources["Task"], StringComparison.Ordinal);
     }
 
     [Fact]

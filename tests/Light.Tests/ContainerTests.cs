@@ -45,6 +45,8 @@ public sealed class ContainerTests(ITestOutputHelper output)
         foreach (var line in (string[])["Uid:\t65532\t65532\t65532\t65532", "Gid:\t65532\t65532\t65532\t65532", "NoNewPrivs:\t1", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000"])
             Assert.Contains(line, status);
 
+        await container.PodmanAsync("exec", ControllerContainer.Name, "/app/mayfly-controller", "--health");
+
         // SIGTERM in the middle of a stream of deliveries: while some are launched, others only stored, and one under way.
         var accepted = new List<long>();
         for (var stopping = Task.FromResult(-1); ;)

@@ -10,7 +10,7 @@ namespace Mayfly.Light.Tests;
 /// no capability, no way to gain one. Needs root and a network namespace of its own, which the container shares.</summary>
 internal sealed class ControllerContainer : IDisposable
 {
-    private const string Name = "controller";
+    public const string Name = "controller";
     private readonly string _own = Directory.CreateTempSubdirectory("mayfly-podman-").FullName;
 
     private ControllerContainer()
