@@ -6,7 +6,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 tree=$1 manifest=$2
 
-"$here/packages.sh" "$tree" | jq -R -s --slurpfile manifest "$manifest" --arg suite "$(. "$tree/etc/os-release"; echo "$VERSION_CODENAME")" --arg debian "$(cat "$tree/etc/debian_version")" '
+"$here/packages.sh" "$tree" | jq -R -s --slurpfile manifest "$manifest" --arg suite "$(sed -n 's/^VERSION_CODENAME=//p' "$tree/etc/os-release")" --arg debian "$(cat "$tree/etc/debian_version")" '
   # Package URLs: https://github.com/package-url/purl-spec/blob/main/types-doc/deb-definition.md
   def purl($architecture): "pkg:deb/debian/\(.name | @uri)@\(.version | @uri)?arch=\($architecture)&distro=\($suite)";
   def sha256: [{alg: "SHA-256", content: .}];
