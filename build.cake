@@ -1,7 +1,6 @@
 // Everything that is built, run and tested here. ./build.sh alone lists the targets. The image is in packer/image.cake, the
 // tests and the demo in tests/tests.cake, the measurements in tests/bench.cake, the controller's container in controller/container.cake.
 using System.Diagnostics;
-using System.Security.Cryptography;
 using System.Threading;
 using System.Xml.Linq;
 
@@ -77,22 +76,7 @@ void Run(string step, string program, IEnumerable<string> arguments, bool show =
 // Does a step only if one of its inputs is another than at its last success.
 void Once(string step, IEnumerable<string> inputs, string output, Action act)
 {
-    using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-    foreach (var input in inputs)
-    {
-        hash.AppendData(System.Text.Encoding.UTF8.GetBytes(input + "\n"));
-        var files = System.IO.File.Exists(input) ? new[] { input }
-            : System.IO.Directory.Exists(input) ? System.IO.Directory.GetFiles(input, "*", SearchOption.AllDirectories) : Array.Empty<string>();
-        // Below a project's folder lies what was built from it; elsewhere, as in a runner's layout, bin/ is an input.
-        var built = System.IO.Directory.Exists(input) && System.IO.Directory.GetFiles(input, "*.csproj", SearchOption.AllDirectories).Length > 0;
-        foreach (var file in files.Where(System.IO.File.Exists).Where(f => !built || !(f.Contains("/obj/") || f.Contains("/bin/") || f.Contains("/TestResults/"))).OrderBy(f => f, StringComparer.Ordinal))
-        {
-            hash.AppendData(System.Text.Encoding.UTF8.GetBytes($"{file} {(int)System.IO.File.GetUnixFileMode(file)} "));
-            using var content = System.IO.File.OpenRead(file);
-            hash.AppendData(SHA256.HashData(content));
-        }
-    }
-    var now = Convert.ToHexString(hash.GetHashAndReset());
+    var now = DigestOf(inputs);
     var stamp = Artifact("stamps", step);
     if (System.IO.File.Exists(stamp) && System.IO.File.ReadAllText(stamp) == now && (System.IO.File.Exists(output) || System.IO.Directory.Exists(output)))
     {
@@ -179,6 +163,7 @@ Task("Controller")
     .Description("Publish the controller")
     .Does(() => Once("controller", Sources("controller", "agent/Contract", "agent/Aws"), Artifact("controller", "mayfly-controller"), () => Publish("controller", "controller/Controller.csproj", Artifact("controller"))));
 
+#load "inputs.cake"
 #load "controller/container.cake"
 #load "packer/image.cake"
 #load "tests/tests.cake"
