@@ -45,6 +45,7 @@ done
 [[ -z $signing_key && -z $signing_certificate || -r $signing_key && -r $signing_certificate ]] \
   || { echo "--signing-key='$signing_key' and --signing-certificate='$signing_certificate' have to be readable files, both or neither" >&2; exit 64; }
 [[ -f $here/packages/$toolset.list ]] || { echo "--toolset='$toolset' is no list in packer/packages; there are $(cd "$here/packages" && ls *.list | sed 's/.list$//' | paste -s -d ' ')" >&2; exit 64; }
+[[ $kernel =~ ^(linux-image-[a-z0-9.+-]+)?$ ]] || { echo "--kernel='$kernel': a Debian package linux-image-…, or a metapackage that depends on one" >&2; exit 64; }
 [[ $extra =~ ^[a-z0-9.+:,-]*$ ]] || { echo "--extra-packages='$extra': names of Debian packages with commas between" >&2; exit 64; }
 for folder in "$files" "$hooks"; do
   [[ -z $folder || -d $folder ]] || { echo "'$folder', given by --files or --hooks, is no folder" >&2; exit 64; }
@@ -73,14 +74,18 @@ included() {
 }
 packages=$work/packages.list
 { expand "$toolset"; tr ',' '\n' <<< "$extra"; } > "$packages"
-# Debian's mirror moves on, the cache does not: ./build.sh --target=Clean makes the next build take its newest packages.
-key=$(cat "$here/scripts/base.sh" "$here/scripts/sources.sh" "$packages" <(echo "$suite $mirror $kernel $SOURCE_DATE_EPOCH") | sha256sum | cut -c 1-16)
+# An archive that has other packages by now is another input.
+offered=$("$here/scripts/archive.sh" "$cache/apt" "$suite" "$mirror")
+key=$(cat "$here"/scripts/{base,sources,archive,debs,kernel-package}.sh "$packages" <(echo "$suite $mirror $kernel $SOURCE_DATE_EPOCH"; cut -f 1,2 <<< "$offered") | sha256sum | cut -c 1-16)
 base=$cache/base-$key
 if [[ ! -f $base/done ]]; then
   say "Debian $suite and its kernel (about 40 s)"
   "$here/scripts/base.sh" "$base" "$suite" "$packages" "$mirror" "$kernel"
   touch "$base/done"
 fi
+# Of the archive as it was a month ago nobody builds any more.
+touch "$base"
+find "$cache" -maxdepth 1 -name 'base-*' -mtime +30 -exec rm -rf {} +
 
 say "root tree"
 "$here/scripts/root.sh" "$work/tree" "$base" "$here" "$agent" "$work/runner" "$files" "$hooks" "$(included "$toolset" | paste -s -d ' ')"
@@ -116,7 +121,7 @@ jq -n \
   --arg agent "$(digest "$agent")" --arg runner_kind "$runner_kind" --arg runner_version "$runner_version" --arg runner_digest "$runner_digest" \
   --arg runner_tarball "$runner_tarball" --arg runner_released "$runner_released" --argjson runner_age "$runner_age" --arg toolset "$toolset" \
   --arg agent_version "$agent_version" --argjson pcrs "$("$here/scripts/pcrs.sh" "$out/mayfly.efi")" --argjson signed "$([[ -n $signing_key ]] && echo true || echo false)" \
-  --arg kernel "$(basename "$base"/kernel/lib/modules/*)" --argjson epoch "$SOURCE_DATE_EPOCH" --rawfile packages "$base/packages" --rawfile suites "$base/suites" \
+  --arg kernel "$(basename "$base"/kernel/lib/modules/*)" --argjson epoch "$SOURCE_DATE_EPOCH" --rawfile packages "$base/packages" --rawfile suites "$base/archive" \
   '{rootHash: $roothash, salt: $salt, dataBlocks: $blocks,
     sha256: {disk: $disk, esp: $esp, root: $root, uki: $uki, agent: $agent},
     bytes: {disk: $disk_bytes, root: $root_bytes, initrd: $initrd_bytes},
@@ -125,8 +130,8 @@ jq -n \
       | .released = if $runner_released == "" then .released else $runner_released end),
     toolset: $toolset,
     secureBoot: {signed: $signed}, pcrs: $pcrs,
-    kernel: $kernel, suites: ($suites | split("\n") | map(select(. != ""))), sourceDateEpoch: $epoch,
-    packages: ($packages | split("\n") | map(select(. != "") | split("\t") | {name: .[0], version: .[1]}))}' > "$out/manifest.json"
+    kernel: $kernel, suites: ($suites | split("\n") | map(select(. != "") | split("\t") | {name: .[0], packages: .[1], date: .[2]})), sourceDateEpoch: $epoch,
+    packages: ($packages | split("\n") | map(select(. != "") | split("\t") | {name: .[0], version: .[1], sha256: .[2]}))}' > "$out/manifest.json"
 say "bill of materials and provenance"
 "$here/scripts/sbom.sh" "$work/tree" "$out/manifest.json" > "$out/bom.json"
 (cd "$out" && sha256sum disk.raw root.part mayfly.efi manifest.json bom.json > SHA256SUMS)

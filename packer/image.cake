@@ -12,6 +12,15 @@ var ownHooks = Argument("hooks", "");
 var signingKey = Argument("signing-key", "");
 var signingCertificate = Argument("signing-certificate", "");
 
+// What Debian's archive offers at the moment: a changed one is another input. Without an answer the last one counts, and a line says so.
+var offered = new Lazy<string[]>(() =>
+{
+    var (program, arguments) = AsRoot(System.IO.Path.Combine(root, "packer", "scripts", "archive.sh"), [Artifact("cache", "apt"), suite, mirror]);
+    Run("archive", program, arguments, showLine: line => line.StartsWith("image: "));
+    // Without the date of its signature: suite and packages.
+    return [.. System.IO.File.ReadLines(System.IO.Path.Combine(logs, "archive.log")).Where(line => line.Contains('\t')).Select(line => line[..line.LastIndexOf('\t')])];
+});
+
 Task("Image")
     .Description("Build the image; --runner=release[:VERSION]|FOLDER|FILE --runner-sha256=DIGEST --toolset=NAME --packages=A,B --files=FOLDER --hooks=FOLDER --suite= --mirror= --kernel= --signing-key=FILE --signing-certificate=FILE; see docs/image.md")
     .IsDependentOn("Agent")
@@ -26,7 +35,7 @@ Task("Image")
         // Of a runner's folder only what goes in: one that has run there has logs and work beside it. What the newest release is
         // is asked once a day.
         string[] layout = System.IO.Directory.Exists(runner) ? [System.IO.Path.Combine(runner, "bin"), System.IO.Path.Combine(runner, "externals")] : [runner];
-        string[] variables = [kind, runnerSha256, mirror, suite, kernel, toolset, extraPackages, files, hooks, signingKey, signingCertificate, kind == "official" ? github + DateTime.UtcNow.ToString("yyyy-MM-dd") : ""];
+        string[] variables = [kind, runnerSha256, mirror, suite, kernel, toolset, extraPackages, files, hooks, signingKey, signingCertificate, kind == "official" ? github + DateTime.UtcNow.ToString("yyyy-MM-dd") : "", .. offered.Value];
         Once("image", [System.IO.Path.Combine(root, "packer"), Artifact("agent"), .. layout, .. variables], Artifact("image", "manifest.json"), () =>
         {
             var (program, arguments) = AsRoot(System.IO.Path.Combine(root, "packer", "build.sh"),
@@ -40,7 +49,7 @@ Task("Image")
 Task("DockerImage")
     .Description("Build the image once more with the docker toolset, for its test")
     .IsDependentOn("Image")
-    .Does(() => Once("image-docker", [System.IO.Path.Combine(root, "packer"), Artifact("agent"), Artifact("runner", "bin"), Artifact("runner", "externals"), mirror, suite], Artifact("image-docker", "manifest.json"), () =>
+    .Does(() => Once("image-docker", [System.IO.Path.Combine(root, "packer"), Artifact("agent"), Artifact("runner", "bin"), Artifact("runner", "externals"), mirror, suite, .. offered.Value], Artifact("image-docker", "manifest.json"), () =>
     {
         var (program, arguments) = AsRoot(System.IO.Path.Combine(root, "packer", "build.sh"),
             ["--toolset=docker", $"--agent={Artifact("agent", "mayfly-agent")}", $"--runner={Artifact("runner")}", "--runner-kind=stand-in", $"--out={Artifact("image-docker")}", $"--cache={Artifact("cache")}", $"--suite={suite}", $"--mirror={mirror}"]);

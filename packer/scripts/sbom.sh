@@ -13,8 +13,9 @@ tree=$1 manifest=$2
   $manifest[0] as $m
   | (split("\n") | map(select(. != "") | split("\t") | {name: .[0], version: .[1], architecture: .[2], source: .[3], sourceVersion: .[4]})) as $packages
   | ($packages | map(.architecture | select(. != "all")) | first) as $architecture
+  | ($m.packages | map({key: "\(.name) \(.version)", value: .sha256}) | from_entries) as $files
   # The kernel is unpacked, not installed: the database does not know it.
-  | ($m.packages - ($packages | map({name, version}))) as $unpacked
+  | (($m.packages | map({name, version})) - ($packages | map({name, version}))) as $unpacked
   | {
       bomFormat: "CycloneDX", specVersion: "1.5", version: 1,
       serialNumber: ($m.sha256.disk | "urn:uuid:\(.[0:8])-\(.[8:12])-5\(.[13:16])-8\(.[17:20])-\(.[20:32])"),
@@ -24,9 +25,9 @@ tree=$1 manifest=$2
       },
       components: (
         [{type: "operating-system", "bom-ref": "debian", name: "debian", version: $debian}]
-        + ($packages | map({type: "library", "bom-ref": purl(.architecture), name, version, purl: purl(.architecture),
+        + ($packages | map({type: "library", "bom-ref": purl(.architecture), name, version, purl: purl(.architecture), hashes: ($files["\(.name) \(.version)"] | sha256),
             properties: [{name: "mayfly:debian:source", value: "\(.source)@\(.sourceVersion)"}]}))
-        + ($unpacked | map({type: "operating-system", "bom-ref": purl($architecture), name, version, purl: purl($architecture)}))
+        + ($unpacked | map({type: "operating-system", "bom-ref": purl($architecture), name, version, purl: purl($architecture), hashes: ($files["\(.name) \(.version)"] | sha256)}))
         + [{type: "application", "bom-ref": "agent", name: "mayfly-agent", version: $m.agent.version, hashes: ($m.sha256.agent | sha256)},
            {type: "framework", "bom-ref": "dotnet", name: ".NET runtime (NativeAOT)", version: $m.agent.dotnet,
             purl: "pkg:nuget/Microsoft.DotNet.ILCompiler@\($m.agent.dotnet)"},

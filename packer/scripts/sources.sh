@@ -21,8 +21,13 @@ else
   security=${mirror#*,} mirror=${mirror%%,*}
   [[ $security != "$mirror" ]] || security=$(sed -E 's#/debian(/|$)#/debian-security\1#' <<< "$mirror")
   [[ $security != "$mirror" ]] || { echo "where are the security updates of $mirror? give --mirror=ADDRESS,SECURITY-ADDRESS" >&2; exit 1; }
-  sources="deb $mirror $suite main
-deb $mirror $suite-updates main
-deb $security $suite-security main"
+  [[ $mirror$security != *@* ]] || { echo "--mirror='…@…': the provenance names it, so it may hold no password" >&2; exit 1; }
+  # Debian's Release files say until when they hold, those of the security archive for a week, so that nobody passes an old archive
+  # off as today's. Whoever names a day in the address (20261101T000000Z, as snapshot.debian.org does) wants that day's.
+  options=''
+  [[ ! $mirror =~ /[0-9]{8}T[0-9]{6}Z(/|$) ]] || options='[check-valid-until=no] '
+  sources="deb $options$mirror $suite main
+deb $options$mirror $suite-updates main
+deb $options$security $suite-security main"
 fi
 echo "$sources"

@@ -50,6 +50,9 @@ public sealed class ImageTests : IDisposable
         Assert.Contains($"mayfly.roothash={manifest.GetProperty("rootHash").GetString()} ", commandLine, StringComparison.Ordinal);
         Assert.Matches(@"^\d+(\.\d+)+$", manifest.GetProperty("runner").GetProperty("version").GetString());
         Assert.Contains(manifest.GetProperty("packages").EnumerateArray(), p => p.GetProperty("name").GetString() == "systemd");
+        Assert.All(manifest.GetProperty("packages").EnumerateArray(), p => Assert.Matches("^[0-9a-f]{64}$", p.GetProperty("sha256").GetString()));
+        Assert.Equal(["bookworm", "bookworm-security", "bookworm-updates"], manifest.GetProperty("suites").EnumerateArray().Select(s => s.GetProperty("name").GetString()));
+        Assert.All(manifest.GetProperty("suites").EnumerateArray(), s => Assert.Matches(@"^[0-9a-f]{64} \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$", $"{s.GetProperty("packages")} {s.GetProperty("date")}"));
     }
 
     /// <summary>With the stand-in: the official runner's size is GitHub's to choose.</summary>
@@ -163,6 +166,7 @@ public sealed class ImageTests : IDisposable
 
     [Theory]
     [InlineData("--toolset=everything", "'everything' is no list in packer/packages; there are build docker minimal")]
+    [InlineData("--kernel=bash", "--kernel='bash': a Debian package linux-image-")]
     [InlineData("--extra-packages=vim;rm", "names of Debian packages with commas between")]
     [InlineData("--files=/nowhere", "'/nowhere', given by --files or --hooks, is no folder")]
     [InlineData("--hooks=/usr", "has neither job-started.d nor job-completed.d")]
