@@ -74,12 +74,14 @@ public sealed class VerifyTests : IDisposable
         foreach (var (check, path) in ((string, string)[])
             [
                 (figures, "bytes.disk"), (figures, "bytes.root"), (figures, "bytes.initrd"), (figures, "secureBoot.signed"), (figures, "sourceDateEpoch"),
-                (figures, "runner.kind"), (figures, "runner.version"), (figures, "runner.released"),
+                (figures, "runner.kind"), (figures, "runner.version"),
                 (materials, "components.0.version"), (materials, $"components.{runner}.hashes.0.content"),
                 (made, $"predicate.buildDefinition.resolvedDependencies.{agent}.digest.sha256"), (made, $"predicate.buildDefinition.resolvedDependencies.{agent + 1}.digest.sha256"),
                 (made, "predicate.buildDefinition.externalParameters.suites.0"), (made, "predicate.runDetails.builder.id"), (made, "subject.0.digest.sha256"),
             ])
             Assert.Contains($"{path} is ", failed.Single(f => f[0] == check)[1], StringComparison.Ordinal);
+        // The root has no date of this runner, so that the manifest may have GitHub's.
+        Assert.DoesNotContain("runner.released", failed.Single(f => f[0] == figures)[1], StringComparison.Ordinal);
         Assert.EndsWith("  root.part", failed.Single(f => f[0] == checksums)[1], StringComparison.Ordinal);
     }
 
