@@ -48,11 +48,13 @@ internal sealed record Deadlines(
     /// that has passed, and one after it. A job that begins while its runner is being stopped is stopped in a time of its own.</summary>
     public TimeSpan Longest => Connect + Listen + Idle + LastLook + (2 * Acquire) + (2 * Worker) + Job + Report + Exit + (2 * Stop);
 
-    public TimeSpan Of(Phase phase) => phase switch
+    /// <param name="listened">How long ago the runner first listened. One that did not get the job it was offered listens on in what
+    /// is left of the idle limit: offers must not keep a machine for ever.</param>
+    public TimeSpan Of(Phase phase, TimeSpan listened) => phase switch
     {
         Phase.Starting => Connect,
         Phase.Connected => Listen,
-        Phase.Listening => Idle,
+        Phase.Listening => Idle > listened ? Idle - listened : TimeSpan.Zero,
         Phase.LastLook => LastLook,
         Phase.Acquiring => Acquire,
         Phase.Accepted or Phase.WorkerStarted => Worker,

@@ -21,15 +21,9 @@ internal static class Supervision
             {
                 lookout.Enter(phase);
                 // The clock runs from the moment a phase is entered; a runner that repeats itself does not set it back.
-                var limit = deadlines.Of(phase);
                 if (phase is Phase.Listening)
-                {
-                    // One that did not get the job it was offered has what is left: offers must not keep a machine for ever.
                     listening ??= time.GetTimestamp();
-                    limit -= time.GetElapsedTime(listening.Value);
-                }
-
-                using var deadline = new CancellationTokenSource(limit > TimeSpan.Zero ? limit : TimeSpan.Zero, time);
+                using var deadline = new CancellationTokenSource(deadlines.Of(phase, listening is { } since ? time.GetElapsedTime(since) : TimeSpan.Zero), time);
                 Phase next;
                 do
                 {

@@ -62,6 +62,13 @@ public sealed class WatchTests
         Assert.Equal("job-not-acquired", StoppingAfter([.. before, new Happening.JobOffered(), new Happening.DeadlinePassed()]).Name);
     }
 
+    [Theory]
+    [InlineData(0, 300)]
+    [InlineData(100, 200)]
+    [InlineData(301, 0)]
+    public void A_runner_that_listens_on_has_what_is_left_of_its_idle_limit(int listened, int left) =>
+        Assert.Equal(TimeSpan.FromSeconds(left), Limits.Of(new Phase.Listening(), TimeSpan.FromSeconds(listened)));
+
     [Fact]
     public void The_idle_limit_stops_no_runner_that_was_offered_a_job_before_the_last_look()
     {
@@ -196,7 +203,7 @@ public sealed class WatchTests
         Assert.Equal(typeof(Happening).GetNestedTypes().Order(ByName), happenings.Select(h => h.GetType()).Order(ByName));
         foreach (var phase in phases)
         {
-            Assert.True(Limits.Of(phase) > TimeSpan.Zero);
+            Assert.True(Limits.Of(phase, TimeSpan.Zero) > TimeSpan.Zero);
             foreach (var happening in happenings)
             {
                 var (next, ending) = Watch.On(phase, happening, Limits);
