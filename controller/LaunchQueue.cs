@@ -45,7 +45,7 @@ internal sealed class LaunchQueue(IDatabase database, string controller)
         var launch = (await NewestAsync(sql, job))!;
         if (isNew || launch is not { State: LaunchState.Dropped, RunnerName: null, Conclusion: null })
             return (launch, isNew);
-        await sql.ExecuteAsync("UPDATE launch SET state = 'Waiting', reason = NULL, owner = NULL, changed_at = ?3 WHERE repository = ?1 AND key = ?2",
+        await sql.ExecuteAsync("UPDATE launch SET state = 'Waiting', reason = NULL, owner = NULL, changed_at = ?3, queued_at = ?3 WHERE repository = ?1 AND key = ?2",
             launch.Id.Repository, launch.Id.Key, sql.Now.ToText()); // it waited for its environment
         return ((await NewestAsync(sql, job))!, true);
     }

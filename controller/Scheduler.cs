@@ -10,13 +10,15 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySo
     /// <summary>Launches under way at once. What paces them are the services' limits, of about two a second; one takes a few seconds.</summary>
     private const int AtOnce = 32;
 
-    /// <summary>Tries of one launch, with pauses that double from 5 s: some ten minutes in all, then it is given up.</summary>
-    private const int MostTries = 8;
+    /// <summary>Seconds between a launch's first try and its second; it doubles from try to try.</summary>
+    private const double FirstPause = 5;
 
-    private static readonly TimeSpan FirstPause = TimeSpan.FromSeconds(5);
+    /// <summary>Seconds at most: a job waits no longer than this for a service that is back.</summary>
+    private const double MostPause = 300;
 
-    /// <summary>Of a launch that is tried on for longer, because services refuse it for their limits alone.</summary>
-    private static readonly TimeSpan MostPause = TimeSpan.FromMinutes(5);
+    /// <summary>What passes is outlived: a launch is tried as long as its job can wait. GitHub cancels one that was queued for so long.
+    /// https://docs.github.com/actions/reference/limits</summary>
+    private static readonly TimeSpan JobLimit = TimeSpan.FromHours(24);
 
     /// <summary>Launches under way have this long when the controller is asked to stop: less than the host waits (30 s).
     /// One that does not finish is taken up where it stands by the next start, or by another controller.</summary>
@@ -83,7 +85,8 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySo
         _waitsFor = turns.WaitsFor;
     }
 
-    private async Task LaunchAsync(LaunchRecord launch, CancellationToken finish)
+    /// <summary>One try of a launch that was claimed. However it comes out, that is written down.</summary>
+    internal async Task LaunchAsync(LaunchRecord launch, CancellationToken finish)
     {
         Interlocked.Increment(ref _underWay);
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(finish, heart.Member);
@@ -111,7 +114,7 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySo
             await WriteAsync(() => store.Launches.DroppedAsync(launch.Id, e.Message), limit.Token);
             LogRefused(launch.Id.Repository, launch.JobId, e.Message);
         }
-        catch (Exception e) when (e is LaunchRefusedException || (launch.Tries >= MostTries && !IsLimit(e)))
+        catch (Exception e) when (e is LaunchRefusedException || time.GetUtcNow() - launch.QueuedAt >= JobLimit)
         {
             Count("refused");
             await WriteAsync(() => store.Launches.RefusedAsync(launch.Id, e.Message), limit.Token);
@@ -119,8 +122,8 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySo
         }
         catch (Exception e)
         {
-            // Whatever it is: one launch must not stop the others, and all its tries are counted.
-            var pause = FirstPause * Math.Pow(2, launch.Tries - 1) is var doubled && doubled < MostPause ? doubled : MostPause;
+            // Whatever it is: one launch must not stop the others.
+            var pause = TimeSpan.FromSeconds(Math.Min(FirstPause * Math.Pow(2, launch.Tries - 1), MostPause));
             Count("failed");
             await WriteAsync(() => store.Launches.AgainAfterAsync(launch.Id, pause), limit.Token);
             LogRetry(launch.Id.Repository, launch.JobId, launch.Tries, pause, e.Message,
@@ -132,9 +135,6 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySo
             queue.Set();
         }
     }
-
-    /// <summary>It says nothing of the launch, and passes.</summary>
-    private static bool IsLimit(Exception e) => e is AwsException { IsThrottling: true } or GitHubException { IsRateLimit: true };
 
     private static void Count(string outcome) => Figures.Launches.Add(1, new KeyValuePair<string, object?>("outcome", outcome));
 

@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Http.Headers;
 
 namespace Mayfly.Aws;
@@ -85,7 +86,7 @@ public sealed class AwsConnection : IDisposable
                 if (response.IsSuccessStatusCode)
                     return body;
                 var error = readError(response, body);
-                if (error.IsThrottling)
+                if (error.IsThrottling || error.Status == HttpStatusCode.ServiceUnavailable) // from whom has too much to do
                     _pace?.Throttled(action);
                 throw error;
             }

@@ -7,10 +7,7 @@ internal enum LaunchTrouble
     /// <summary>Nothing to be had in this pool now: another pool, or later.</summary>
     NoCapacity,
 
-    /// <summary>The service was asked too often: later and more slowly.</summary>
-    Throttled,
-
-    /// <summary>It passes: later.</summary>
+    /// <summary>It passes: later. A call that was made too often has slowed its <see cref="Pace"/> by then.</summary>
     Passing,
 
     /// <summary>The account may have no more of it: waiting does not mend it, people do.</summary>
@@ -27,12 +24,11 @@ internal static class LaunchTroubles
         // Of a subnet without addresses, a type that a zone does not have, and spot's own count of vCPUs, another pool is free.
         "InsufficientInstanceCapacity" or "InsufficientHostCapacity" or "InsufficientCapacity" or "UnfulfillableCapacity" or "SpotMaxPriceTooLow"
             or "MaxSpotInstanceCountExceeded" or "InsufficientFreeAddressesInSubnet" or "Unsupported" => LaunchTrouble.NoCapacity,
-        "RequestLimitExceeded" or "ResourceLimitExceeded" or "Throttling" or "ThrottlingException" => LaunchTrouble.Throttled,
         "VcpuLimitExceeded" or "InstanceLimitExceeded" or "VolumeLimitExceeded" or "MaxIOPSLimitExceeded" or "ParameterLimitExceeded" or "TagLimitExceeded" => LaunchTrouble.Quota,
-        "UnauthorizedOperation" or "AuthFailure" or "AccessDenied" or "AccessDeniedException" or "InvalidParameterValue" or "InvalidParameterCombination" or "MissingParameter" or "UnknownParameter"
+        "UnauthorizedOperation" or "AuthFailure" or "AccessDenied" or "AccessDeniedException" or "OptInRequired" or "Blocked" or "MissingParameter" or "UnknownParameter"
             or "ValidationException" => LaunchTrouble.Final,
-        _ when code.StartsWith("InvalidLaunchTemplate", StringComparison.Ordinal) || code.StartsWith("InvalidAMI", StringComparison.Ordinal)
-            || code.StartsWith("InvalidSubnet", StringComparison.Ordinal) => LaunchTrouble.Final,
+        "InvalidInstanceID.NotFound" => LaunchTrouble.Passing, // of an instance that not all of EC2 knows yet
+        _ when code.StartsWith("Invalid", StringComparison.Ordinal) => LaunchTrouble.Final,
         _ => LaunchTrouble.Passing,
     };
 

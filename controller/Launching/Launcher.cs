@@ -43,7 +43,7 @@ internal sealed class Launcher(GitHubApp github, Fleet fleet, AwsSites sites, Se
             spent = undone;
         }
 
-        if ((spent > 0 || launch.Machine > 1) && !await github.IsQueuedAsync(launch.Repo, launch.JobId, cancel))
+        if ((launch.Tries > 1 || launch.Machine > 1) && !await github.IsQueuedAsync(launch.Repo, launch.JobId, cancel))
             throw new JobGoneException();
 
         var registering = RegisterAsync(launch, cancel);

@@ -20,7 +20,11 @@ internal sealed class ReconcileBed : IAsyncDisposable
     private ReconcileBed(Lab.Lab lab, Store store, ManualTime time, Dictionary<string, PretendMachine> machines, string folder, string policy)
     {
         (Lab, Store, Time, Machines, _folder) = (lab, store, time, machines, folder);
-        Settings = Some.Settings() with { GitHubApi = lab.GitHubAddress, AppId = lab.GitHub.Options.AppId, Repositories = [lab.GitHub.Options.FullName], Policy = policy };
+        Settings = Some.Settings() with
+        {
+            GitHubApi = lab.GitHubAddress, AppId = lab.GitHub.Options.AppId, Repositories = [lab.GitHub.Options.FullName], Policy = policy,
+            CreateFleetPace = 1000, TerminatePace = 1000, DescribePace = 1000, PutParameterPace = 1000, DeleteParameterPace = 1000, GitHubPoints = 1_000_000, // buckets go by the machine's clock
+        };
         Sites = new AwsSites(new KeyChain(new BasicAWSCredentials(lab.User.Id, lab.User.Secret)), new AwsAccount("aws", lab.Options.Account, lab.Options.Region), Settings, time);
         Policy = new PolicySource(new PolicyRead(PolicyFile.Parse(policy, File.ReadAllText(policy), Settings), ""), Settings, Sites.At(Sites.Home).Ssm, time, NullLogger<PolicySource>.Instance);
         App = new GitHubApp(new HttpClient { BaseAddress = lab.GitHubAddress }, Settings, RSA.Create(lab.GitHub.Options.AppKey.ExportParameters(includePrivateParameters: true)), time);
@@ -34,6 +38,8 @@ internal sealed class ReconcileBed : IAsyncDisposable
         Redelivery = new Redelivery(store, View, Settings, time, NullLogger<Redelivery>.Instance);
         Listing = new QueueListing(Intake, View, Repositories, NullLogger<QueueListing>.Instance);
         Image = new ImageWatch(Sites, View, Policy, Settings, time, NullLogger<ImageWatch>.Instance);
+        Scheduler = new Scheduler(store, _launcher, Policy, heart, Image, queue, health, Sites, App, time, NullLogger<Scheduler>.Instance);
+        Teller = new RefusalTeller(store.Launches, App, Policy, heart, time, NullLogger<RefusalTeller>.Instance);
         Reconciler = new Reconciler(
             new Look(store, Sites, Policy, View, Repositories, Settings, time, NullLogger<Look>.Instance),
             new Doer(store, Sites, App, View, new SpotBreaker(Settings, time), queue, time, NullLogger<Doer>.Instance),
@@ -68,6 +74,10 @@ internal sealed class ReconcileBed : IAsyncDisposable
 
     public ImageWatch Image { get; }
 
+    public Scheduler Scheduler { get; }
+
+    public RefusalTeller Teller { get; }
+
     public Reconciler Reconciler { get; }
 
     public IReadOnlyList<Instance> Living => [.. Lab.Fleet.Instances.Where(i => i.State is InstanceState.Pending or InstanceState.Running)];
@@ -81,6 +91,7 @@ internal sealed class ReconcileBed : IAsyncDisposable
         var machines = new Dictionary<string, PretendMachine>();
         var lab = await Mayfly.Lab.Lab.StartAsync(new LabOptions { Time = time, Machine = (_, instance) => machines[instance.Id] = new PretendMachine() });
         lab.Templates.Load(Demo.LaunchTemplate, "ami-0123456789abcdef0");
+        lab.LiftLimits();
         foreach (var service in (string[])["EC2", "SSM", "STS"])
             Environment.SetEnvironmentVariable($"AWS_ENDPOINT_URL_{service}", lab.AwsAddress.AbsoluteUri.TrimEnd('/'));
         var folder = Directory.CreateTempSubdirectory("mayfly-reconcile-").FullName;
@@ -110,13 +121,28 @@ internal sealed class ReconcileBed : IAsyncDisposable
     /// <summary>The same, wherever the machine is.</summary>
     public async Task<LaunchRecord> LaunchNextRecordAsync()
     {
-        var claimed = Assert.Single(await Store.Queue.ClaimAsync(1, (waiting, _, _) => waiting.FirstOrDefault()));
+        var claimed = Assert.Single(await ClaimAsync());
         var instance = await _launcher.LaunchAsync(claimed, Cancel, Cancel);
         await Store.Launches.LaunchedAsync(claimed.Id, instance);
         return await FindAsync(claimed);
     }
 
+    /// <summary>One try of the launch that is due, as the scheduler makes it.</summary>
+    public async Task<LaunchRecord> TryAsync()
+    {
+        var claimed = Assert.Single(await ClaimAsync());
+        await Scheduler.LaunchAsync(claimed, Cancel);
+        return await FindAsync(claimed);
+    }
+
+    /// <summary>Takes a launch up and leaves it again, as a controller does that ends.</summary>
+    public async Task TakeUpAsync() => await Store.Launches.AgainAfterAsync(Assert.Single(await ClaimAsync()).Id, TimeSpan.Zero);
+
+    public async Task AssertNothingToTryAsync() => Assert.Empty(await ClaimAsync());
+
     public async Task<LaunchRecord> FindAsync(LaunchRecord launch) => (await Store.Launches.FindAsync(launch.Id))!;
+
+    private Task<List<LaunchRecord>> ClaimAsync() => Store.Queue.ClaimAsync(1, (waiting, _, _) => waiting.FirstOrDefault());
 
     /// <summary>What a webhook would have told.</summary>
     public Task RecordAsync(Job job, JobAction action) => Store.Launches.RecordAsync(JobOf(job, action));
