@@ -47,10 +47,13 @@ internal sealed class Launches(IDatabase database, string controller)
         return await sql.ExecuteAsync("UPDATE launch SET tell = ?3 WHERE repository = ?1 AND key = ?2", id.Repository, id.Key, $"The machine could not be launched. The controller's log says why, by {id}.");
     });
 
-    /// <summary>Refusals whose users have not been told, oldest first; so many as can be told in one go.</summary>
+    /// <summary>Refusals whose users are to be told now, oldest first; so many as can be told in one go.</summary>
     public Task<List<UntoldRefusal>> UntoldAsync() => database.TransactAsync(sql => sql.QueryAsync(
-        "SELECT repository, key, installation, job_id, run_id, name, head_sha, tell, changed_at FROM launch WHERE tell IS NOT NULL ORDER BY changed_at LIMIT 20",
-        row => new UntoldRefusal(new LaunchId(row.Text(0), row.Text(1)), new Repo(row.Integer(2), row.Text(0)), row.Integer(3), row.Integer(4), row.Text(5), row.Text(6), row.Text(7), row.Time(8))));
+        "SELECT repository, key, installation, job_id, run_id, name, head_sha, tell, changed_at FROM launch WHERE tell IS NOT NULL AND not_before <= ?1 ORDER BY changed_at LIMIT 20",
+        row => new UntoldRefusal(new LaunchId(row.Text(0), row.Text(1)), new Repo(row.Integer(2), row.Text(0)), row.Integer(3), row.Integer(4), row.Text(5), row.Text(6), row.Text(7), row.Time(8)), sql.Now.ToText()));
+
+    public Task TellAfterAsync(LaunchId id, TimeSpan pause) => database.TransactAsync(async sql => await sql.ExecuteAsync(
+        "UPDATE launch SET not_before = ?3 WHERE repository = ?1 AND key = ?2", id.Repository, id.Key, (sql.Now + pause).ToText()));
 
     public Task ToldAsync(LaunchId id) => database.TransactAsync(async sql => await sql.ExecuteAsync("UPDATE launch SET tell = NULL WHERE repository = ?1 AND key = ?2", id.Repository, id.Key));
 

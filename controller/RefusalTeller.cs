@@ -1,3 +1,5 @@
+using System.Net;
+
 namespace Mayfly.Controller;
 
 /// <summary>A refusal that its user has not been told of.</summary>
@@ -11,6 +13,8 @@ internal sealed record UntoldRefusal(LaunchId Id, Repo Repo, long JobId, long Ru
 internal sealed partial class RefusalTeller(Launches launches, GitHubApp github, PolicySource policy, Heart heart, TimeProvider time, ILogger<RefusalTeller> log) : BackgroundService
 {
     private static readonly TimeSpan Every = TimeSpan.FromSeconds(2);
+
+    private static readonly TimeSpan FirstPause = TimeSpan.FromSeconds(10);
 
     /// <summary>A commit that was refused so long ago interests nobody any more.</summary>
     private static readonly TimeSpan Limit = TimeSpan.FromHours(1);
@@ -32,37 +36,51 @@ internal sealed partial class RefusalTeller(Launches launches, GitHubApp github,
         }
     }
 
-    private async Task TellAsync(CancellationToken cancel)
+    /// <summary>Tells of each refusal by itself: one that cannot be told waits, and keeps no other waiting.</summary>
+    internal async Task TellAsync(CancellationToken cancel)
     {
         foreach (var refusal in await launches.UntoldAsync())
         {
             var way = refusal.HeadSha.Length == 0 ? RefusalWay.Log : policy.Current.For(refusal.Repo.FullName).Refusals;
             try
             {
-                if (way != RefusalWay.Log)
-                    await github.FailCheckAsync(refusal.Repo, refusal.HeadSha, $"{refusal.Id}", $"No machine for job '{Ask.Shown(refusal.Name)}'", refusal.Words, cancel);
-            }
-            catch (GitHubException e) when (e.IsFinal || time.GetUtcNow() - refusal.Since > Limit)
-            {
-                LogUntold(refusal.Id, "a check", e.Message);
-            }
-
-            try
-            {
+                // First what does no harm when it is asked for again: every check that is posted stays on the commit.
                 if (way == RefusalWay.Cancel)
-                    await github.CancelRunAsync(refusal.Repo, refusal.RunId, cancel);
+                    await AskAsync(refusal, "cancelling the run", () => github.CancelRunAsync(refusal.Repo, refusal.RunId, cancel), cancel);
+                if (way != RefusalWay.Log)
+                    await AskAsync(refusal, "a check", () => github.FailCheckAsync(refusal.Repo, refusal.HeadSha, $"{refusal.Id}", $"No machine for job '{Ask.Shown(refusal.Name)}'", refusal.Words, cancel), cancel);
+                await launches.ToldAsync(refusal.Id);
             }
-            catch (GitHubException e) when (e.IsFinal || e.Status == System.Net.HttpStatusCode.Conflict || time.GetUtcNow() - refusal.Since > Limit)
+            catch (Exception e) when (e is not Database.StoreException && !cancel.IsCancellationRequested)
             {
-                LogUntold(refusal.Id, "cancelling the run", e.Message); // a conflict: it has ended already
+                var age = AgeOf(refusal);
+                var pause = age > FirstPause ? age : FirstPause; // it doubles from try to try
+                LogLater(refusal.Id, pause, e.Message);
+                await launches.TellAfterAsync(refusal.Id, pause);
             }
-
-            await launches.ToldAsync(refusal.Id);
         }
     }
 
+    /// <summary>Asks GitHub, and says if that is in vain.</summary>
+    private async Task AskAsync(UntoldRefusal refusal, string way, Func<Task> ask, CancellationToken cancel)
+    {
+        try
+        {
+            await ask();
+        }
+        catch (Exception e) when (e is GitHubException { IsFinal: true } or GitHubException { Status: HttpStatusCode.Conflict } || (AgeOf(refusal) > Limit && !cancel.IsCancellationRequested))
+        {
+            LogUntold(refusal.Id, way, e.Message); // a conflict: the run has ended already
+        }
+    }
+
+    private TimeSpan AgeOf(UntoldRefusal refusal) => time.GetUtcNow() - refusal.Since;
+
     [LoggerMessage(Level = LogLevel.Warning, Message = "the refusal of {Launch} could not be told by {Way}: {Reason}")]
     private partial void LogUntold(LaunchId launch, string way, string reason);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "the refusal of {Launch} could not be told, again in {Pause}: {Reason}")]
+    private partial void LogLater(LaunchId launch, TimeSpan pause, string reason);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "refusals could not be told: {Reason}")]
     private partial void LogFailed(string reason);
