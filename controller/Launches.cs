@@ -39,12 +39,12 @@ internal sealed class Launches(IDatabase database, string controller)
 
     public Task LaunchedAsync(LaunchId id, string instanceId) => SetMineAsync(id, LaunchState.Launched, "instance_id", instanceId);
 
-    /// <summary>The launch failed for good. Its user is told that and no more: the reason names accounts and roles, and a check can be seen
-    /// by whoever sees the repository.</summary>
-    public Task RefusedAsync(LaunchId id, string reason) => database.TransactAsync(async sql =>
+    /// <summary>The launch failed for good. Its user is told that and mostly no more: a reason that names accounts and roles is not for a check, which
+    /// can be seen by whoever sees the repository.</summary>
+    public Task RefusedAsync(LaunchId id, string reason, bool isForUser = false) => database.TransactAsync(async sql =>
     {
         await SetMineAsync(sql, id, LaunchState.Refused, "reason", reason);
-        return await sql.ExecuteAsync("UPDATE launch SET tell = ?3 WHERE repository = ?1 AND key = ?2", id.Repository, id.Key, $"The machine could not be launched. The controller's log says why, by {id}.");
+        return await sql.ExecuteAsync("UPDATE launch SET tell = ?3 WHERE repository = ?1 AND key = ?2", id.Repository, id.Key, isForUser ? reason : $"The machine could not be launched. The controller's log says why, by {id}.");
     });
 
     /// <summary>Refusals whose users are to be told now, oldest first; so many as can be told in one go.</summary>

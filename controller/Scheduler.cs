@@ -93,7 +93,7 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySo
         try
         {
             if (launch.InstanceId is null && image.AgeOf(launch.Order.Source) is RunnerAge.TooOld { Reason: var reason })
-                throw new LaunchRefusedException(reason);
+                throw new LaunchRefusedException(reason) { IsForUser = true };
             var instance = await launcher.LaunchAsync(launch, limit.Token, heart.Member);
             await store.Launches.LaunchedAsync(launch.Id, instance);
             Count("launched");
@@ -117,7 +117,7 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySo
         catch (Exception e) when (e is LaunchRefusedException || time.GetUtcNow() - launch.QueuedAt >= JobLimit)
         {
             Count("refused");
-            await WriteAsync(() => store.Launches.RefusedAsync(launch.Id, e.Message), limit.Token);
+            await WriteAsync(() => store.Launches.RefusedAsync(launch.Id, e.Message, e is LaunchRefusedException { IsForUser: true }), limit.Token);
             LogRefused(launch.Id.Repository, launch.JobId, e.Message);
         }
         catch (Exception e)

@@ -59,6 +59,18 @@ public sealed class SsmClient(AwsConnection connection)
         }
     }
 
+    /// <summary>The value of a parameter that holds no secret; null if there is none of that name.</summary>
+    public async Task<string?> FindTextAsync(string name, CancellationToken cancel)
+    {
+        using var answer = JsonDocument.Parse(await CallAsync("GetParameters", input =>
+        {
+            input.WriteStartArray("Names");
+            input.WriteStringValue(name);
+            input.WriteEndArray();
+        }, cancel));
+        return answer.RootElement.GetProperty("Parameters").EnumerateArray().Select(p => p.GetProperty("Value").GetString()).FirstOrDefault();
+    }
+
     /// <summary>Deletes a parameter.</summary>
     /// <exception cref="AwsException">As <see cref="GetDecryptedAsync"/>.</exception>
     public Task DeleteAsync(string name, CancellationToken cancel) =>

@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using Mayfly.Aws;
 using Mayfly.Contract;
 using Mayfly.Controller.Reconciliation;
 
@@ -9,6 +8,9 @@ namespace Mayfly.Controller.Launching;
 internal sealed partial class ImageWatch(AwsSites sites, GitHubView github, PolicySource policy, Settings settings, TimeProvider time, ILogger<ImageWatch> log) : BackgroundService
 {
     private static readonly TimeSpan LookEvery = TimeSpan.FromHours(1);
+
+    /// <summary>Before the name of a parameter that holds an AMI's id.</summary>
+    private const string ByParameter = "resolve:ssm:";
 
     /// <summary>A new image is waited for, or somebody did not answer.</summary>
     private static readonly TimeSpan LookSoon = TimeSpan.FromMinutes(5);
@@ -25,7 +27,7 @@ internal sealed partial class ImageWatch(AwsSites sites, GitHubView github, Poli
         {
             releases = await github.RunnerReleasesAsync(settings.Installations[0], cancel);
         }
-        catch (Exception e) when (IsPassing(e) && !cancel.IsCancellationRequested)
+        catch (Exception e) when (!cancel.IsCancellationRequested)
         {
             LogNotSeen("the runner's releases", e.Message); // what was seen before holds
             return;
@@ -40,7 +42,7 @@ internal sealed partial class ImageWatch(AwsSites sites, GitHubView github, Poli
                     Say(source, age);
                 _ages[source] = age;
             }
-            catch (Exception e) when (IsPassing(e) && !cancel.IsCancellationRequested)
+            catch (Exception e) when (!cancel.IsCancellationRequested)
             {
                 LogNotSeen($"{source}", e.Message);
             }
@@ -49,23 +51,24 @@ internal sealed partial class ImageWatch(AwsSites sites, GitHubView github, Poli
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
+        var changed = new Wake(time);
+        policy.Changed += changed.Set;
         while (!stoppingToken.IsCancellationRequested)
         {
             await LookAsync(stoppingToken);
-            await Task.Delay(policy.Current.ImageSources.All(s => AgeOf(s) is RunnerAge.Fresh) ? LookEvery : LookSoon, time, stoppingToken);
+            await changed.WaitAsync(policy.Current.ImageSources.All(s => AgeOf(s) is RunnerAge.Fresh) ? LookEvery : LookSoon, stoppingToken);
         }
     }
 
-    private static bool IsPassing(Exception e) => e is AwsException or GitHubException or HttpRequestException or TimeoutException or TaskCanceledException or InvalidDataException;
-
     private async Task<RunnerAge> FindAsync(ImageSource source, IReadOnlyCollection<ReleaseSeen> releases, CancellationToken cancel)
     {
-        var ec2 = sites.At(source.Site).Ec2;
-        if (source.Image?.StartsWith("ami-", StringComparison.Ordinal) == false)
-            return new RunnerAge.Unknown("EC2 looks the image up at each launch");
-        if ((source.Image ?? await ec2.FindTemplateImageAsync(source.LaunchTemplate, cancel)) is not { } image)
+        var site = sites.At(source.Site);
+        var image = source.Image is not { } own ? await site.Ec2.FindTemplateImageAsync(source.LaunchTemplate, cancel)
+            : own.StartsWith(ByParameter, StringComparison.Ordinal) ? await site.Ssm.FindTextAsync(own[ByParameter.Length..], cancel)
+            : own;
+        if (image is null)
             return new RunnerAge.Unknown("it names no image");
-        if (await ec2.FindImageTagsAsync(image, cancel) is not { } tags)
+        if (await site.Ec2.FindImageTagsAsync(image, cancel) is not { } tags)
             return new RunnerAge.Unknown($"{image} is not there");
         return RunnerAge.Of(image, tags.GetValueOrDefault(Tags.RunnerVersion), tags.GetValueOrDefault(Tags.RunnerReleased), releases, time.GetUtcNow());
     }

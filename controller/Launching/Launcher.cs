@@ -6,7 +6,11 @@ using Mayfly.Contract;
 namespace Mayfly.Controller.Launching;
 
 /// <summary>A launch that cannot succeed by being tried again; the reason is for people.</summary>
-internal sealed class LaunchRefusedException(string reason, Exception? inner = null) : Exception(reason, inner);
+internal sealed class LaunchRefusedException(string reason, Exception? inner = null) : Exception(reason, inner)
+{
+    /// <summary>Whether the job's user may read the reason: it names no account and no role.</summary>
+    public bool IsForUser { get; init; }
+}
 
 /// <summary>The job no longer waits for a runner.</summary>
 internal sealed class JobGoneException() : Exception("the job no longer waits for a runner");

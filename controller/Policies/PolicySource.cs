@@ -31,6 +31,9 @@ internal sealed partial class PolicySource(PolicyRead first, Settings settings, 
 
     public Policy Current => _current;
 
+    /// <summary>Another policy holds from now on.</summary>
+    public event Action? Changed;
+
     /// <summary>Reads the policy once, as at start; without one, the settings make it.</summary>
     /// <exception cref="SettingsException">It cannot be read, or is wrong.</exception>
     public static async Task<PolicyRead> ReadAsync(Settings settings, CancellationToken cancel)
@@ -62,6 +65,7 @@ internal sealed partial class PolicySource(PolicyRead first, Settings settings, 
             _current = PolicyFile.Parse(settings.Policy, text, settings);
             (_inForce, _complaint) = (digest, null);
             LogRead(settings.Policy, _current.Repositories.Count, digest[..12]);
+            Changed?.Invoke();
         }
         catch (Exception e) when (!cancel.IsCancellationRequested)
         {

@@ -20,8 +20,9 @@ internal static partial class AwsCalls
     /// </summary>
     private static readonly Dictionary<string, string[]> Needs = new()
     {
-        // The fleet runs its instance as the caller, tags it, and gives it the launch template's role.
-        ["ec2:CreateFleet"] = ["ec2:CreateFleet", "ec2:RunInstances", "ec2:CreateTags", "iam:PassRole"],
+        // The fleet runs its instance as the caller, tags it, gives it the launch template's role, and reads the parameter that names its image.
+        // https://docs.aws.amazon.com/autoscaling/ec2/userguide/using-systems-manager-parameters.html
+        ["ec2:CreateFleet"] = ["ec2:CreateFleet", "ec2:RunInstances", "ec2:CreateTags", "iam:PassRole", "ssm:GetParameters"],
         // With tags.
         ["ssm:PutParameter"] = ["ssm:PutParameter", "ssm:AddTagsToResource"],
         // Nobody can be refused this one.

@@ -11,11 +11,11 @@ internal sealed class Place
     public Place(string account, string region, Func<Instance, IMachine?> machine, Journal journal, TimeProvider time)
     {
         (Account, Region) = (account, region);
-        Images = new Images(account, time);
+        Ssm = new SsmService(region, account, journal, time);
+        Images = new Images(account, Ssm, time);
         Templates = new LaunchTemplates(Images, time);
         Fleet = new Fleet(region, account, Templates, Images, new MachineFactory(machine), journal, time);
         Ec2 = new Ec2Service(Templates, Fleet, journal, time);
-        Ssm = new SsmService(region, account, journal, time);
     }
 
     public string Account { get; }

@@ -95,6 +95,7 @@ internal sealed record FleetRequest(IReadOnlyList<FleetPool> Pools, IReadOnlyLis
         LaunchSpec.CheckSubnet(subnet);
         var (image, devices) = (input.Get(at + "ImageId"), LaunchSpec.BlockDevicesFrom(input, at + "BlockDeviceMapping"));
         spec = (LaunchSpec.Empty with { ImageId = image, BlockDevices = devices }).Over(spec);
+        spec = spec with { ImageId = fleet.Images.Resolve(spec.ImageId) };
         spec.Check();
         var requirements = at + "InstanceRequirements.";
         if (input.Has(requirements) && type is not null)

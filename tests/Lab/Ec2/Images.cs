@@ -1,6 +1,8 @@
 using System.Collections.Concurrent;
+using System.Text.Json.Nodes;
 using System.Xml.Linq;
 using Mayfly.Lab.Aws;
+using Mayfly.Lab.Ssm;
 using static Mayfly.Lab.Ec2.Ec2Service;
 
 namespace Mayfly.Lab.Ec2;
@@ -10,8 +12,13 @@ internal sealed record Image(string Id, string Name, string Architecture, IReadO
 
 /// <summary>The account's images. A launch template that is loaded brings its own, without tags; tests set more with
 /// <see cref="Add"/>. https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeImages.html</summary>
-internal sealed class Images(string account, TimeProvider time)
+internal sealed class Images(string account, SsmService ssm, TimeProvider time)
 {
+    private const string ByParameter = "resolve:ssm:";
+
+    /// <summary>EC2 reads parameters in the name of whoever calls it.</summary>
+    private readonly Principal _caller = new("AIDALAB", $"arn:aws:iam::{account}:user/mayfly", null);
+
     private readonly ConcurrentDictionary<string, Image> _images = new();
 
     /// <summary>Puts an image in, in place of the one with its id if there is one.</summary>
@@ -19,6 +26,27 @@ internal sealed class Images(string account, TimeProvider time)
         _images[id] = new Image(id, name ?? $"mayfly-{id}", architecture, tags ?? new Dictionary<string, string>(), created ?? time.GetUtcNow());
 
     public bool Contains(string id) => _images.ContainsKey(id);
+
+    /// <summary>The AMI that an id, or <c>resolve:ssm:NAME</c>, stands for. Parameters' versions and labels the lab does not have.
+    /// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-systems-manager-parameter-to-find-AMI.html</summary>
+    /// <exception cref="AwsFault">There is no such parameter, or it may not be read.</exception>
+    public string? Resolve(string? image)
+    {
+        if (image?.StartsWith(ByParameter, StringComparison.Ordinal) != true)
+            return image;
+        var name = image[ByParameter.Length..];
+        try
+        {
+            var answer = ssm.Call("GetParameters", new JsonObject { ["Names"] = new JsonArray(name) }, _caller);
+            return answer["Parameters"]!.AsArray() is [var found, ..]
+                ? (string)found!["Value"]!
+                : throw new AwsFault("InvalidParameterValue", $"Invalid Systems Manager parameter specified for image ID: {image}");
+        }
+        catch (AwsFault refused) when (refused.Code == "AccessDeniedException")
+        {
+            throw new AwsFault("UnauthorizedOperation", $"You are not authorized to use the Systems Manager parameter '{name}': {refused.Message}", 403);
+        }
+    }
 
     public void Remove(string id) => _images.TryRemove(id, out _);
 

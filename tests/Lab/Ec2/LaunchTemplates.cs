@@ -18,11 +18,11 @@ internal sealed partial class LaunchTemplates(Images images, TimeProvider time)
 {
     private readonly ConcurrentDictionary<string, LaunchTemplate> _byName = new();
 
-    /// <summary>Loads the file that <c>aws ec2 create-launch-template --cli-input-json</c> takes, for another image.</summary>
+    /// <summary>Loads the file that <c>aws ec2 create-launch-template --cli-input-json</c> takes, for another image: an id, or <c>resolve:ssm:NAME</c>.</summary>
     public LaunchTemplate Load(string json, string imageId)
     {
         var file = JsonNode.Parse(json)!.AsObject();
-        if (!images.Contains(imageId))
+        if (imageId.StartsWith("ami-", StringComparison.Ordinal) && !images.Contains(imageId))
             images.Add(imageId);
         var spec = LaunchSpec.FromJson(file["LaunchTemplateData"]!.AsObject()) with { ImageId = imageId };
         return Add((string)file["LaunchTemplateName"]!, spec, "lab", new Dictionary<string, string>());
@@ -74,9 +74,11 @@ internal sealed partial class LaunchTemplates(Images images, TimeProvider time)
     public IEnumerable<XElement> DescribeVersions(QueryInput input)
     {
         var template = Find(input.Get("LaunchTemplateId"), input.Get("LaunchTemplateName"), input.List("LaunchTemplateVersion") is [var version] ? version : null);
-        _ = input.Boolean("ResolveAlias", false); // the lab's templates name their image by its id
+        var resolve = input.Boolean("ResolveAlias", false);
         Ready(input);
         var spec = template.Spec;
+        if (resolve)
+            spec = spec with { ImageId = images.Resolve(spec.ImageId) };
         var data = E("launchTemplateData",
             spec.ImageId is { } image ? E("imageId", image) : null,
             spec.InstanceType is { } type ? E("instanceType", type) : null,
