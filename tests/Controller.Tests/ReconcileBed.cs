@@ -30,7 +30,8 @@ internal sealed class ReconcileBed : IAsyncDisposable
         App = new GitHubApp(new HttpClient { BaseAddress = lab.GitHubAddress }, Settings, RSA.Create(lab.GitHub.Options.AppKey.ExportParameters(includePrivateParameters: true)), time);
         View = new GitHubView(App);
         Repositories = new Repositories(store, View, Settings, time, NullLogger<Repositories>.Instance);
-        _launcher = new Launcher(App, new Launching.Fleet(Sites, new SpotBreaker(Settings, time), Settings, store.Launches, NullLogger<Launching.Fleet>.Instance), Sites, Settings, store.Launches, time);
+        var spot = new SpotBreaker(Settings, time);
+        _launcher = new Launcher(App, new Launching.Fleet(Sites, spot, Settings, store.Launches, NullLogger<Launching.Fleet>.Instance), Sites, Settings, store.Launches, time);
         var queue = new QueueWake(time);
         var health = Some.Health(store, time);
         var heart = new Heart(store, health, time, NullLogger<Heart>.Instance);
@@ -42,7 +43,7 @@ internal sealed class ReconcileBed : IAsyncDisposable
         Teller = new RefusalTeller(store.Launches, App, Policy, heart, time, NullLogger<RefusalTeller>.Instance);
         Reconciler = new Reconciler(
             new Look(store, Sites, Policy, View, Repositories, Settings, time, NullLogger<Look>.Instance),
-            new Doer(store, Sites, App, View, new SpotBreaker(Settings, time), queue, time, NullLogger<Doer>.Instance),
+            new Doer(store, Sites, App, View, spot, queue, time, NullLogger<Doer>.Instance),
             heart, Settings, NullLogger<Reconciler>.Instance);
     }
 
@@ -85,11 +86,11 @@ internal sealed class ReconcileBed : IAsyncDisposable
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     /// <param name="policy">As in a policy file.</param>
-    public static async Task<ReconcileBed> StartAsync(string policy = "")
+    public static async Task<ReconcileBed> StartAsync(string policy = "", GitHubOptions? github = null)
     {
         var time = new ManualTime(new DateTimeOffset(2026, 11, 21, 12, 0, 0, TimeSpan.Zero));
         var machines = new Dictionary<string, PretendMachine>();
-        var lab = await Mayfly.Lab.Lab.StartAsync(new LabOptions { Time = time, Machine = (_, instance) => machines[instance.Id] = new PretendMachine() });
+        var lab = await Mayfly.Lab.Lab.StartAsync(new LabOptions { Time = time, GitHub = github ?? new GitHubOptions(), Machine = (_, instance) => machines[instance.Id] = new PretendMachine() });
         lab.Templates.Load(Demo.LaunchTemplate, "ami-0123456789abcdef0");
         lab.LiftLimits();
         foreach (var service in (string[])["EC2", "SSM", "STS"])
@@ -128,10 +129,13 @@ internal sealed class ReconcileBed : IAsyncDisposable
     }
 
     /// <summary>One try of the launch that is due, as the scheduler makes it.</summary>
-    public async Task<LaunchRecord> TryAsync()
+    public Task<LaunchRecord> TryAsync() => TryUntilAsync(Cancel);
+
+    /// <param name="stop">Asks it to stop.</param>
+    public async Task<LaunchRecord> TryUntilAsync(CancellationToken stop)
     {
         var claimed = Assert.Single(await ClaimAsync());
-        await Scheduler.LaunchAsync(claimed, Cancel);
+        await Scheduler.LaunchAsync(claimed, stop);
         return await FindAsync(claimed);
     }
 

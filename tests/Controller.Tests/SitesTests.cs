@@ -3,6 +3,7 @@ using Mayfly.Controller.Reconciliation;
 using Mayfly.Lab;
 using Mayfly.Lab.Aws;
 using Mayfly.Lab.Ec2;
+using Mayfly.Lab.GitHub;
 
 namespace Mayfly.Controller.Tests;
 
@@ -129,18 +130,39 @@ public sealed class SitesTests
     }
 
     [Fact]
-    public async Task The_program_launches_in_both_accounts_and_each_has_buckets_of_its_own()
+    public async Task Each_account_has_buckets_of_its_own_and_one_that_is_throttled_keeps_no_job_of_the_other_waiting()
     {
-        await using var world = await World.StartAsync(controller: false);
-        var there = Open(world.Lab);
-        var file = Path.Combine(world.Folder, "policy.yaml");
-        await File.WriteAllTextAsync(file, $"{Policy}\nrepositories:\n  octo-org/other-repo: {{account: default}}\n", Cancel);
-        await world.StartControllerAsync(new Dictionary<string, string> { ["Mayfly__Policy"] = file });
-        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", ["mayfly"], []);
-        await world.LineAsync("launched i-", $"{job.Id}");
-        Assert.Single(there.Fleet.Instances);
-        Assert.Single(there.Ssm.Parameters);
-        Assert.Empty(world.Living);
+        const string other = "octo-org/other-repo";
+        await using var bed = await ReconcileBed.StartAsync($"{Policy}\nrepositories:\n  {other}: {{account: default}}\n", new GitHubOptions { OtherRepositories = ["other-repo"] });
+        var there = Open(bed.Lab);
+        there.Ec2.Disturb = (action, _) =>
+        {
+            if (action == "CreateFleet")
+                throw new AwsFault("RequestLimitExceeded", "Request limit exceeded.", 503);
+        };
+        await QueueAsync(bed, bed.Lab.GitHub.Options.FullName);
+        var throttled = await bed.TryAsync();
+        Assert.Equal(LaunchState.Launching, throttled.State);
+        var (paces, own) = (bed.Sites.At(throttled.Order.Site).Paces, bed.Sites.At(bed.Sites.Home).Paces);
+        Assert.True(paces["CreateFleet"].PerSecond < bed.Settings.CreateFleetPace);
+        Assert.Equal(bed.Settings.CreateFleetPace, own["CreateFleet"].PerSecond);
+
+        // As long as the one's bucket is empty, it is the other's turn although it came later.
+        paces["CreateFleet"].HoldFor(TimeSpan.FromHours(1));
+        await QueueAsync(bed, bed.Lab.GitHub.Options.FullName);
+        await QueueAsync(bed, other);
+        var claimed = Assert.Single(await bed.Store.Queue.ClaimAsync(2, new Turns(bed.Policy.Current, bed.App, bed.Sites).Next));
+        Assert.Equal(other, claimed.Id.Repository);
+        await bed.Scheduler.LaunchAsync(claimed, Cancel);
+        Assert.Equal((await bed.FindAsync(claimed)).InstanceId, Assert.Single(bed.Living).Id);
+        Assert.Single(bed.Lab.Ssm.Parameters);
+        Assert.Empty(there.Fleet.Instances);
+    }
+
+    private static async Task QueueAsync(ReconcileBed bed, string repository)
+    {
+        var (job, _) = await bed.Lab.GitHub.Jobs.QueueAsync("build", ["mayfly"], [], repository: repository);
+        await bed.Intake.FoundAsync([ReconcileBed.JobOf(job, JobAction.Queued) with { Repository = repository }]);
     }
 
     private static Place Open(Lab.Lab lab, string externalId = "the-lab")
