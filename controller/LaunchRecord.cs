@@ -101,7 +101,7 @@ internal sealed record LaunchRecord
     /// <summary>How often it was tried to launch it.</summary>
     public required int Tries { get; init; }
 
-    /// <summary>How many client tokens EC2 has answered for good: the next launch is a new request to it.</summary>
+    /// <summary>How many client tokens EC2 has answered for good, or were passed over: the next launch is a new request to it.</summary>
     public required int Spent { get; init; }
 
     /// <summary>From <see cref="LaunchState.Storing"/> on.</summary>

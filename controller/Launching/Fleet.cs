@@ -18,13 +18,21 @@ internal sealed partial class Fleet(AwsSites sites, SpotBreaker breaker, Setting
     /// <exception cref="AwsException">It passes.</exception>
     public async Task<string> LaunchAsync(LaunchRecord launch, int spent, CancellationToken cancel)
     {
-        var (order, families) = (launch.Order, Pools.FamiliesOf(launch.Order));
+        var (order, kinds) = (launch.Order, Pools.KindsOf(launch.Order));
+        // The answer to an earlier try may have been lost: under its token the same is asked again, whatever became of spot since then.
+        var isNew = launch.Tries == 1 || spent != launch.Spent;
         while (true)
         {
-            var isSpot = Pools.IsSpot(order.Spot, spent, breaker.IsOpen(families, order.Region));
+            var isSpot = Pools.IsSpot(order.Spot, spent);
+            if (isSpot && isNew && Pools.FallsBack(order.Spot) && breaker.IsOpen(kinds, order.Region))
+            {
+                spent = await launches.UndoneAsync(launch.Id); // passed over: the next token asks on demand
+                continue;
+            }
+
             var (instances, errors) = await AskAsync(launch, spent, isSpot, cancel);
             if (isSpot)
-                Count(errors, families, order.Region);
+                Count(errors, kinds, order.Region, instances.Count > 0);
             if (instances is [var instance, ..])
             {
                 foreach (var other in instances.Skip(1))
@@ -85,14 +93,16 @@ internal sealed partial class Fleet(AwsSites sites, SpotBreaker breaker, Setting
         await sites.At(launch.Order.Site).Ec2.TerminateAsync(instance, cancel);
     }
 
-    private void Count(IReadOnlyList<FleetError> errors, IReadOnlyCollection<string> families, string region)
+    /// <param name="isServed">Another pool had one, so only what EC2 names has failed.</param>
+    private void Count(IReadOnlyList<FleetError> errors, IReadOnlyCollection<string> kinds, string region, bool isServed)
     {
         var lacking = errors.Where(e => LaunchTroubles.Of(e.Code) == LaunchTrouble.NoCapacity).ToList();
-        var named = lacking.Select(e => e.InstanceType).OfType<string>().Select(SpotBreaker.FamilyOf).Distinct().ToList();
-        foreach (var family in named.Count > 0 || lacking.Count == 0 ? named : families)
+        var families = lacking.Select(e => e.InstanceType).OfType<string>().Select(SpotBreaker.FamilyOf).ToHashSet();
+        var named = kinds.Where(families.Contains).ToList();
+        foreach (var kind in named.Count > 0 || isServed || lacking.Count == 0 ? named : kinds)
         {
-            if (breaker.Failed(family, region))
-                LogKeptOff(family, region, settings.SpotPause);
+            if (breaker.Failed(kind, region))
+                LogKeptOff(kind, region, settings.SpotPause);
         }
     }
 
@@ -114,6 +124,6 @@ internal sealed partial class Fleet(AwsSites sites, SpotBreaker breaker, Setting
     [LoggerMessage(Level = LogLevel.Warning, Message = "{Launch}: EC2 launched more than was asked for; {Instance} is ended")]
     private partial void LogTooMany(LaunchId launch, string instance);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "spot instances of {Family} in {Region} fail: jobs that may run on demand do so for {Pause}")]
-    private partial void LogKeptOff(string family, string region, TimeSpan pause);
+    [LoggerMessage(Level = LogLevel.Warning, Message = "spot instances of {Kind} in {Region} fail: jobs that may run on demand do so for {Pause}")]
+    private partial void LogKeptOff(string kind, string region, TimeSpan pause);
 }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Mayfly.Aws;
 
 namespace Mayfly.Controller.Launching;
@@ -36,19 +37,25 @@ internal static class Pools
     /// Whether a client token asks for spot. Where both markets will do, they take turns from one token to the next: whoever goes
     /// on after a crash asks under a token for the market that it was asked for before.
     /// </summary>
-    /// <param name="spent">Tokens that EC2 has answered for good.</param>
-    /// <param name="isKeptOff">Spot does not hold at present (<see cref="SpotBreaker"/>).</param>
-    public static bool IsSpot(SpotMode mode, int spent, bool isKeptOff) => mode switch
+    /// <param name="spent">Tokens before it.</param>
+    public static bool IsSpot(SpotMode mode, int spent) => mode switch
     {
         SpotMode.OnDemand => false,
         SpotMode.Spot => true,
-        _ => spent % 2 == 0 && !isKeptOff,
+        _ => spent % 2 == 0,
     };
 
     /// <summary>Whether a job that got no spot instance may have one on demand.</summary>
     public static bool FallsBack(SpotMode mode) => mode is SpotMode.Auto or SpotMode.Rerun;
 
-    /// <summary>The families that the instance may be of; empty where only EC2 knows.</summary>
-    public static IReadOnlyCollection<string> FamiliesOf(Order order) =>
-        [.. (order.InstanceTypes.Count > 0 ? order.InstanceTypes : order.Requirements?.AllowedInstanceTypes ?? []).Select(SpotBreaker.FamilyOf).Distinct()];
+    /// <summary>What spot is kept off by: the families that the instance may be of; where only EC2 knows them, the launch template with the size.</summary>
+    public static IReadOnlyCollection<string> KindsOf(Order order) => order switch
+    {
+        { InstanceTypes: { Count: > 0 } types } => FamiliesOf(types),
+        { Requirements.AllowedInstanceTypes: { Count: > 0 } patterns } => FamiliesOf(patterns),
+        { Requirements: { } wanted } => [string.Create(CultureInfo.InvariantCulture, $"launch template {order.LaunchTemplate} with {wanted.VCpuLeast}-{wanted.VCpuMost} vCPUs")],
+        _ => [$"launch template {order.LaunchTemplate}"],
+    };
+
+    private static string[] FamiliesOf(IReadOnlyList<string> types) => [.. types.Select(SpotBreaker.FamilyOf).Distinct()];
 }

@@ -111,7 +111,12 @@ internal sealed partial class Doer(Store store, AwsSites sites, GitHubApp github
         await store.Launches.EndedAsync(launch.Id, epitaph.Words, JsonSerializer.Serialize(epitaph.Events, TimelineJson.Default.IReadOnlyListConsoleEvent),
             epitaph.IsInterruption && launch.Order.Spot == SpotMode.Rerun ? Rerun.Wanted : null, read.Machine is { } ended ? Usage.Of(ended, Moments.From(launch, ended.LaunchTime, seen, epitaph.Events).LastWord, seen) : null);
         if (epitaph.IsInterruption && read.Machine is { } taken)
-            spot.Failed(SpotBreaker.FamilyOf(taken.InstanceType), launch.Order.Region);
+        {
+            var kinds = Pools.KindsOf(launch.Order);
+            foreach (var kind in SpotBreaker.FamilyOf(taken.InstanceType) is var family && kinds.Contains(family) ? [family] : kinds)
+                spot.Failed(kind, launch.Order.Region);
+        }
+
         LastWords.Tell(launch, read.Machine?.LaunchTime, seen, epitaph);
         LogEnded(launch.InstanceId!, launch.Id.Repository, launch.Id.Key, epitaph.Words);
         queue.Set();

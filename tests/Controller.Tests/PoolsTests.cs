@@ -34,14 +34,22 @@ public sealed class PoolsTests
         Assert.Equal(300, Pools.Of(Plain with { InstanceTypes = [.. Enumerable.Range(0, 100).Select(i => $"m{i}.large")], Zones = ["a", "b", "c", "d"] }).Count);
 
     [Theory]
-    [InlineData(nameof(SpotMode.OnDemand), false, "dddd")]
-    [InlineData(nameof(SpotMode.Spot), false, "ssss")]
-    [InlineData(nameof(SpotMode.Spot), true, "ssss")]
-    [InlineData(nameof(SpotMode.Auto), false, "sdsd")]
-    [InlineData(nameof(SpotMode.Auto), true, "dddd")]
-    [InlineData(nameof(SpotMode.Rerun), false, "sdsd")]
-    public void A_token_always_asks_for_the_same_market(string mode, bool isKeptOff, string markets) =>
-        Assert.Equal(markets, string.Concat(Enumerable.Range(0, 4).Select(spent => Pools.IsSpot(Enum.Parse<SpotMode>(mode), spent, isKeptOff) ? 's' : 'd')));
+    [InlineData(nameof(SpotMode.OnDemand), "dddd")]
+    [InlineData(nameof(SpotMode.Spot), "ssss")]
+    [InlineData(nameof(SpotMode.Auto), "sdsd")]
+    [InlineData(nameof(SpotMode.Rerun), "sdsd")]
+    public void A_token_always_asks_for_the_same_market(string mode, string markets) =>
+        Assert.Equal(markets, string.Concat(Enumerable.Range(0, 4).Select(spent => Pools.IsSpot(Enum.Parse<SpotMode>(mode), spent) ? 's' : 'd')));
+
+    [Fact]
+    public void Spot_is_kept_off_by_families_and_by_the_launch_template_where_only_EC2_knows_them()
+    {
+        var order = Plain with { LaunchTemplate = "mayfly" };
+        Assert.Equal(["m7i", "c7a"], Pools.KindsOf(order with { InstanceTypes = ["m7i.large", "m7i.xlarge", "c7a.large"] }));
+        Assert.Equal(["m7i"], Pools.KindsOf(order with { Requirements = new Requirements(4, 8, 0, null, ["m7i.*"]) }));
+        Assert.Equal(["launch template mayfly with 4-8 vCPUs"], Pools.KindsOf(order with { Requirements = new Requirements(4, 8, 0, null, []) }));
+        Assert.Equal(["launch template mayfly"], Pools.KindsOf(order));
+    }
 
     [Theory]
     [InlineData("InsufficientInstanceCapacity", nameof(LaunchTrouble.NoCapacity))]
