@@ -87,6 +87,7 @@ fi
 touch "$base"
 find "$cache" -maxdepth 1 -name 'base-*' -mtime +30 -exec rm -rf {} +
 
+[[ $suite == bookworm ]] || say "WARNING: only images of Debian bookworm are tested, and this is $suite"
 say "root tree"
 "$here/scripts/root.sh" "$work/tree" "$base" "$here" "$agent" "$work/runner" "$files" "$hooks" "$(included "$toolset" | paste -s -d ' ')"
 # Asked of a copy: the official runner writes a log beside its programs even for this.
@@ -110,6 +111,8 @@ say "bootable file and disk"
 "$here/scripts/disk.sh" "$out" "$signing_key" "$signing_certificate"
 
 digest() { sha256sum "$1" | cut -d ' ' -f 1; }
+# Of a folder as it is laid into the root; empty for none.
+laid() { [[ -z $1 ]] || tar -C "$1" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --hard-dereference -cf - . | sha256sum | cut -d ' ' -f 1; }
 value() { tr ' ' '\n' < "$out/verity.cmdline" | sed -n "s/^mayfly.$1=//p"; }
 runner_digest=$("$here/scripts/tree-digest.sh" "$work/tree/opt/actions-runner")
 # "0.1.0 (.NET 10.0.1)": the program knows best what it was linked from.
@@ -121,14 +124,18 @@ jq -n \
   --arg agent "$(digest "$agent")" --arg runner_kind "$runner_kind" --arg runner_version "$runner_version" --arg runner_digest "$runner_digest" \
   --arg runner_tarball "$runner_tarball" --arg runner_released "$runner_released" --argjson runner_age "$runner_age" --arg toolset "$toolset" \
   --arg agent_version "$agent_version" --argjson pcrs "$("$here/scripts/pcrs.sh" "$out/mayfly.efi")" --argjson signed "$([[ -n $signing_key ]] && echo true || echo false)" \
+  --arg mirror "$mirror" --arg kernel_package "$kernel" --arg extra "$extra" --arg files "$(laid "$files")" --arg hooks "$(laid "$hooks")" \
+  --arg certificate "$([[ -z $signing_certificate ]] || digest "$signing_certificate")" --arg stub "$(cat "$out/stub")" --arg stub_version "$(dpkg-query --show --showformat='${Version}' systemd-boot-efi)" \
   --arg kernel "$(basename "$base"/kernel/lib/modules/*)" --argjson epoch "$SOURCE_DATE_EPOCH" --rawfile packages "$base/packages" --rawfile suites "$base/archive" \
-  '{rootHash: $roothash, salt: $salt, dataBlocks: $blocks,
+  'def given: if . == "" then null else . end;
+  {rootHash: $roothash, salt: $salt, dataBlocks: $blocks,
     sha256: {disk: $disk, esp: $esp, root: $root, uki: $uki, agent: $agent},
     bytes: {disk: $disk_bytes, root: $root_bytes, initrd: $initrd_bytes},
     agent: ($agent_version | capture("^(?<version>[^ ]+) \\(\\.NET (?<dotnet>[^)]+)\\)$")),
-    runner: ({kind: $runner_kind, version: $runner_version, sha256: $runner_digest, tarball: (if $runner_tarball == "" then null else $runner_tarball end)} + $runner_age
-      | .released = if $runner_released == "" then .released else $runner_released end),
+    runner: ({kind: $runner_kind, version: $runner_version, sha256: $runner_digest, tarball: ($runner_tarball | given)} + $runner_age | .released = (($runner_released | given) // .released)),
     toolset: $toolset,
+    given: {mirror: ($mirror | given), kernel: ($kernel_package | given), packages: ($extra | split(",")), files: ($files | given), hooks: ($hooks | given), certificate: ($certificate | given)},
+    stub: {version: $stub_version, sha256: $stub},
     secureBoot: {signed: $signed}, pcrs: $pcrs,
     kernel: $kernel, suites: ($suites | split("\n") | map(select(. != "") | split("\t") | {name: .[0], packages: .[1], date: .[2]})), sourceDateEpoch: $epoch,
     packages: ($packages | split("\n") | map(select(. != "") | split("\t") | {name: .[0], version: .[1], sha256: .[2]}))}' > "$out/manifest.json"
@@ -139,5 +146,5 @@ say "bill of materials and provenance"
 (cd "$out" && sha256sum provenance.json >> SHA256SUMS)
 rm -f "$out/SHA256SUMS.sig"
 [[ -z $signing_key ]] || openssl dgst -sha256 -sign "$signing_key" -out "$out/SHA256SUMS.sig" "$out/SHA256SUMS"
-rm -f "$out/esp.sha256" "$out/verity.cmdline"
+rm -f "$out/stub" "$out/esp.sha256" "$out/verity.cmdline"
 say "root hash $(jq -r .rootHash "$out/manifest.json")"

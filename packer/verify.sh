@@ -4,7 +4,7 @@
 #   verify.sh IMAGE_DIR [CERTIFICATE]
 # With a certificate the bootable file and the checksums must be signed by its key. Only that finds a forger who builds an
 # image of their own, and whoever alters what the bytes do not show: the commit, the builder's tools, the toolset's name,
-# suites and agent's version, the tarball's digest, and what GitHub told of the runner's age.
+# suites and agent's version, digests of what went in as a file or folder, and what GitHub told of the runner's age.
 # Prints one line a check; exits with 1 if any failed. Needs no root, changes nothing, and runs nothing of the image.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Joins kernel, initrd and command line into one bootable file (a UKI), signed if there is a key, and that and the root
 # into a disk.
-#   disk.sh OUT_DIR [KEY CERTIFICATE]   needs vmlinuz, initrd, cmdline and root.part there; leaves mayfly.efi and disk.raw
+#   disk.sh OUT_DIR [KEY CERTIFICATE]   needs vmlinuz, initrd, cmdline and root.part there; leaves mayfly.efi and disk.raw, and
+#                                       stub: the digest of this machine's UEFI stub, which is the first program of the image
 set -euo pipefail
 out=$1 key=${2:+$(realpath "$2")} certificate=${3:+$(realpath "$3")}
 cd "$out"
@@ -13,6 +14,7 @@ case $(uname -m) in
   aarch64) stub=/usr/lib/systemd/boot/efi/linuxaa64.efi.stub name=BOOTAA64.EFI ;;
   *) echo "no UEFI stub for $(uname -m)" >&2; exit 1 ;;
 esac
+sha256sum < "$stub" | cut -d ' ' -f 1 > stub
 printf 'ID=mayfly\nNAME=Mayfly\n' > "$work/os-release"
 # Addresses as systemd's documentation of the stub gives them (systemd-stub(7)); the initrd lies behind the kernel, however
 # large that grows.

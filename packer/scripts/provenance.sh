@@ -22,12 +22,15 @@ jq -n --slurpfile manifest manifest.json --slurpfile bom bom.json --argjson subj
       predicate: {
         buildDefinition: {
           buildType: "urn:mayfly:image:v1",
-          externalParameters: {suites: $m.suites, runner: $m.runner.kind, secureBootSigned: $m.secureBoot.signed},
-          internalParameters: {sourceDateEpoch: $m.sourceDateEpoch},
+          externalParameters: {suites: ($m.suites | map(.name)), mirror: $m.given.mirror, kernel: $m.given.kernel, toolset: $m.toolset, packages: $m.given.packages, runner: $m.runner.kind, secureBootSigned: $m.secureBoot.signed},
+          internalParameters: {sourceDateEpoch: $m.sourceDateEpoch, archive: $m.suites},
           resolvedDependencies: (
             (if $source == "" then [] else [{name: "source", uri: "git+mayfly", digest: {gitCommit: $commit[0]}, annotations: {modified: ($commit | length > 1)}}] end)
-            + [{name: "mayfly-agent", digest: {sha256: $m.sha256.agent}}, {name: "actions-runner", digest: {sha256: $m.runner.sha256}}]
-            + ($bom[0].components | map(select(.purl // "" | startswith("pkg:deb/")) | {uri: .purl})))
+            + ([
+                {name: "mayfly-agent", sha256: $m.sha256.agent}, {name: "actions-runner", sha256: $m.runner.sha256}, {name: "actions-runner-tarball", sha256: $m.runner.tarball},
+                {name: "uefi-stub", sha256: $m.stub.sha256}, {name: "files", sha256: $m.given.files}, {name: "hooks", sha256: $m.given.hooks}, {name: "secure-boot-certificate", sha256: $m.given.certificate}
+              ] | map(select(.sha256 != null) | {name, digest: {sha256}}))
+            + ($bom[0].components | map(select(.purl // "" | startswith("pkg:deb/")) | {uri: .purl, digest: {sha256: .hashes[0].content}})))
         },
         runDetails: {builder: {id: "urn:mayfly:packer/build.sh", version: $tools}}
       }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Writes the bill of materials in CycloneDX's form (https://cyclonedx.org/docs/1.5/json/): Debian's packages by the tree's own
-# database, the kernel, the agent with the .NET that is linked into it, and the runner.
+# database, the kernel, the stub that firmware starts, the agent with the .NET that is linked into it, and the runner.
 #   sbom.sh TREE MANIFEST > bom.json
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -28,7 +28,9 @@ tree=$1 manifest=$2
         + ($packages | map({type: "library", "bom-ref": purl(.architecture), name, version, purl: purl(.architecture), hashes: ($files["\(.name) \(.version)"] | sha256),
             properties: [{name: "mayfly:debian:source", value: "\(.source)@\(.sourceVersion)"}]}))
         + ($unpacked | map({type: "operating-system", "bom-ref": purl($architecture), name, version, purl: purl($architecture), hashes: ($files["\(.name) \(.version)"] | sha256)}))
-        + [{type: "application", "bom-ref": "agent", name: "mayfly-agent", version: $m.agent.version, hashes: ($m.sha256.agent | sha256)},
+        # Of the building machine, in the bootable file and not in the root: no package URL, which would say so.
+        + [{type: "firmware", "bom-ref": "stub", name: "systemd-boot-efi (UEFI stub)", version: $m.stub.version, hashes: ($m.stub.sha256 | sha256)},
+           {type: "application", "bom-ref": "agent", name: "mayfly-agent", version: $m.agent.version, hashes: ($m.sha256.agent | sha256)},
            {type: "framework", "bom-ref": "dotnet", name: ".NET runtime (NativeAOT)", version: $m.agent.dotnet,
             purl: "pkg:nuget/Microsoft.DotNet.ILCompiler@\($m.agent.dotnet)"},
            {type: "application", "bom-ref": "runner", name: "actions-runner (\($m.runner.kind))", version: $m.runner.version, hashes: ($m.runner.sha256 | sha256)}]),

@@ -26,7 +26,7 @@ public sealed class ImageTests : IDisposable
                 first = await Builder.BuildAsync(Built.Path("packer"), Path.Combine(_folder, "first"));
 
             Assert.Equal(Inputs(first), Inputs(second));
-            foreach (var file in (string[])["vmlinuz", "initrd", "cmdline", "root.part", "mayfly.efi", "disk.raw", "manifest.json"])
+            foreach (var file in (string[])["vmlinuz", "initrd", "cmdline", "root.part", "mayfly.efi", "disk.raw", "manifest.json", "bom.json"])
                 Assert.True(Builder.Digest(Path.Combine(first, file)) == Builder.Digest(Path.Combine(second, file)), $"{file} differs between two builds");
         }
         finally

@@ -49,6 +49,25 @@ public sealed class OwnImageTests(OwnImageTests.OwnImage built) : IClassFixture<
         Assert.Contains("lists no releases of the runner", built.Output, StringComparison.Ordinal);
     }
 
+    /// <summary>Each could be poisoned, so each is named by its digest; Debian's own are, by those of the signed lists.</summary>
+    [Fact]
+    public async Task The_provenance_names_all_that_went_in()
+    {
+        var build = JsonDocument.Parse(await File.ReadAllBytesAsync(Path.Combine(built.Folder, "provenance.json"), TestContext.Current.CancellationToken))
+            .RootElement.GetProperty("predicate").GetProperty("buildDefinition");
+        var dependencies = build.GetProperty("resolvedDependencies").EnumerateArray().ToList();
+        var named = dependencies.Where(d => d.TryGetProperty("name", out _)).ToDictionary(d => d.GetProperty("name").GetString()!, d => d.GetProperty("digest").GetProperty("sha256").GetString());
+
+        Assert.Equal(["mayfly-agent", "actions-runner", "actions-runner-tarball", "uefi-stub", "files", "hooks", "secure-boot-certificate"], named.Keys);
+        Assert.Equal(Builder.Digest(Directory.GetFiles("/usr/lib/systemd/boot/efi", "linux*.efi.stub").Single(f => !f.Contains("ia32", StringComparison.Ordinal))), named["uefi-stub"]);
+        Assert.Equal(Convert.ToHexStringLower(SHA256.HashData(built.GitHub.Tarball)), named["actions-runner-tarball"]);
+        Assert.Equal(Builder.Digest(built.At("own.crt")), named["secure-boot-certificate"]);
+        Assert.All(dependencies, d => Assert.Matches("^[0-9a-f]{64}$", d.GetProperty("digest").GetProperty("sha256").GetString()));
+        Assert.Contains(dependencies, d => d.TryGetProperty("uri", out var uri) && uri.GetString()!.StartsWith("pkg:deb/debian/linux-image-", StringComparison.Ordinal));
+        var given = build.GetProperty("externalParameters");
+        Assert.Equal(("minimal", JsonValueKind.Null, JsonValueKind.Null), (given.GetProperty("toolset").GetString(), given.GetProperty("mirror").ValueKind, given.GetProperty("kernel").ValueKind));
+    }
+
     /// <summary>One build for all of them.</summary>
     public sealed class OwnImage : IAsyncLifetime
     {
