@@ -26,7 +26,7 @@ IReadOnlyCollection<string> Referred(string folder, params string[] from)
 Task("Container")
     .Description("Build the controller's container into artifacts/container/mayfly-controller.tar; podman load -i or docker load -i takes it")
     .IsDependentOn("Tools")
-    .Does(() => Once("container", [.. Sources("controller", "agent/Contract", "agent/Aws"), System.IO.Path.Combine(root, "packer/scripts/sources.sh"), mirror, suite], Artifact("container", "mayfly-controller.tar"), () =>
+    .Does(() => Once("container", [.. Sources("controller", "agent/Contract", "agent/Aws"), System.IO.Path.Combine(root, "packer/scripts/sources.sh"), mirror, suite, .. offered.Value], Artifact("container", "mayfly-controller.tar"), () =>
     {
         var (published, app) = (Artifact("container", "published"), Artifact("container", "app"));
         CleanDirectory(published);
