@@ -77,37 +77,57 @@ Task("Verify")
     .IsDependentOn("Tools")
     .Does(() => Verify(System.IO.Path.GetFullPath(Argument("image", Artifact("image")))));
 
+// What can be refused is, before anything is built.
+if (target == "Ami")
+{
+    // --image is Verify's: what it names would be verified, and another image written.
+    if (HasArgument("image"))
+        throw new CakeException($"--target=Ami writes what it builds, {Artifact("image")}, and not --image='{Argument("image", "")}': leave that out");
+    if (runnerArgument.Length == 0)
+        throw new CakeException("an AMI with the stand-in runs no job of GitHub's: give the official runner with --runner=FOLDER|TARBALL");
+    if (Argument("region", "").Length == 0)
+        throw new CakeException("which region? give --region=REGION");
+    var help = "";
+    try
+    {
+        using var packer = Process.Start(new ProcessStartInfo("packer", ["init", "-help"]) { RedirectStandardOutput = true, RedirectStandardError = true });
+        var errors = packer.StandardError.ReadToEndAsync();
+        help = packer.StandardOutput.ReadToEnd() + errors.Result;
+        packer.WaitForExit();
+    }
+    catch (System.ComponentModel.Win32Exception)
+    {
+        // there is none
+    }
+    // Debian's is 1.6.6, which knows neither this command nor the template's newer attributes.
+    if (!help.Contains("Usage: packer init"))
+        throw new CakeException("an AMI needs a current Packer, 1.7 or later, and the first on PATH is none: install it from https://developer.hashicorp.com/packer/install");
+}
+
 Task("Ami")
     .Description("Write the built image to an AMI with Packer; --region=REGION, --ami-vars=FILE for the variables of packer/mayfly.pkr.hcl")
     .IsDependentOn("Image")
     .Does(() =>
     {
         var folder = Artifact("image");
-        // --image is Verify's: what it names would be verified, and another image written.
-        if (HasArgument("image"))
-            throw new CakeException($"--target=Ami writes what it builds, {folder}, and not --image='{Argument("image", "")}': leave that out");
-        if (runnerArgument.Length == 0)
-            throw new CakeException("an AMI with the stand-in runs no job of GitHub's: give the official runner with --runner=FOLDER|TARBALL");
-        var region = Argument("region", "");
-        if (region.Length == 0)
-            throw new CakeException("which region? give --region=REGION");
         Verify(folder);
         using var manifest = System.Text.Json.JsonDocument.Parse(System.IO.File.ReadAllBytes(System.IO.Path.Combine(folder, "manifest.json")));
         string Of(params string[] path) => path.Aggregate(manifest.RootElement, (at, name) => at.GetProperty(name)).ToString();
         // "2026-10-14T09:30:00Z"; null where the build could not learn it.
         string Day(string date) => date.Length < 10 ? "" : date[..10];
-        var variables = System.IO.Path.Combine(folder, "ami.pkrvars.json");
+        // The image's own folder is root's.
+        EnsureDirectoryExists(Artifact("ami"));
+        var variables = Artifact("ami", "ami.pkrvars.json");
         System.IO.File.WriteAllText(variables, System.Text.Json.JsonSerializer.Serialize(new
         {
             image = folder,
-            region,
+            region = Argument("region", ""),
             manifest = new
             {
                 rootHash = Of("rootHash"), kernel = Of("kernel"), disk = Of("sha256", "disk"), agent = Of("agent", "version"), signed = bool.Parse(Of("secureBoot", "signed")),
                 runner = Of("runner", "version"), runnerReleased = Day(Of("runner", "released")),
             },
         }));
-        // A Packer that does not know "init" is older than the template's newer attributes.
         Run("packer-init", "packer", ["init", "packer/plugins"]);
         Run("ami", "packer", ["build", "-only=amazon-ebssurrogate.ami", $"-var-file={variables}", .. Argument("ami-vars", "") is { Length: > 0 } file ? new[] { $"-var-file={file}" } : [], "packer"], show: true);
     });

@@ -40,6 +40,7 @@ Task("Audit")
     .Does(() =>
     {
         var report = Artifact("audit", "report.txt");
+        EnsureDirectoryExists(Artifact("audit")); // made by the test, it would be root's, and the next report could not be deleted
         DeleteFiles(report);
         Run("build-audit", "dotnet", ["build", "tests/Machine.Tests", "-c", "Release", "-nologo", "-v:quiet", "-nodeReuse:false"]);
         var (program, arguments) = InNamespaces(["dotnet", "test", "tests/Machine.Tests", "-c", "Release", "--no-build", "--nologo", "--filter", "FullyQualifiedName~AuditTests"]);
