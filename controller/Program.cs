@@ -22,6 +22,10 @@ internal static class Program
     private const int StartFailed = 1;
     private static readonly TimeSpan CallLimit = TimeSpan.FromSeconds(15);
 
+    /// <summary>From SIGTERM on: launches finish or are undone, and in ten seconds more all else has stopped. docs/controller.md
+    /// promises it, and the stack's StopTimeout is longer.</summary>
+    internal static readonly TimeSpan StopLimit = Scheduler.FinishLimit + Launcher.UndoLimit + TimeSpan.FromSeconds(10);
+
     private const string Help =
         """
         mayfly-controller: one EC2 instance for each queued GitHub Actions job.
@@ -101,6 +105,7 @@ internal static class Program
             .MinimumLevel.Override("Microsoft", LogEventLevel.Warning)
             .MinimumLevel.Override("Microsoft.Hosting.Lifetime", LogEventLevel.Information)
             .WriteTo.Console(formatter).CreateLogger(), dispose: true);
+        builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = StopLimit);
         // A larger body is answered by the webhook itself, with its reason.
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Limits.MaxRequestBodySize = null);
         if (Environment.GetEnvironmentVariable("ASPNETCORE_URLS") is null)

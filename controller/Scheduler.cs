@@ -20,9 +20,9 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySo
     /// https://docs.github.com/actions/reference/limits</summary>
     private static readonly TimeSpan JobLimit = TimeSpan.FromHours(24);
 
-    /// <summary>Launches under way have this long when the controller is asked to stop: less than the host waits (30 s).
-    /// One that does not finish is taken up where it stands by the next start, or by another controller.</summary>
-    private static readonly TimeSpan FinishLimit = TimeSpan.FromSeconds(15);
+    /// <summary>Launches under way have this long when the controller is asked to stop; then they are undone.
+    /// One that is neither finished nor undone is taken up where it stands by the next start, or by another controller.</summary>
+    public static readonly TimeSpan FinishLimit = TimeSpan.FromSeconds(15);
 
     private int _underWay;
 

@@ -24,7 +24,7 @@ internal sealed class JobGoneException() : Exception("the job no longer waits fo
 internal sealed class Launcher(GitHubApp github, Fleet fleet, AwsSites sites, Settings settings, Launches launches, TimeProvider time)
 {
     /// <summary>Undoing has its own end: it also happens while the controller is asked to stop.</summary>
-    private static readonly TimeSpan UndoLimit = TimeSpan.FromSeconds(20);
+    public static readonly TimeSpan UndoLimit = TimeSpan.FromSeconds(20);
 
     /// <summary>Tries to tag an instance, a second apart: for seconds after a launch not all of EC2 knows it.</summary>
     private const int TagTries = 10;
