@@ -89,17 +89,17 @@ internal sealed partial class Intake(Store store, PolicySource policy, InboxWake
         {
             case Decision.Launch launch:
                 var (found, isNew) = await LaunchQueue.AddAsync(sql, job, launch.Order);
-                return isNew ? () => LogQueued(delivery, job.Repository, job.Id, job.Name) : () => LogKnown(job.Repository, job.Id, found.State.ToString());
+                return isNew ? () => LogQueued(delivery, job.Repository, job.Id, job.Name) : () => LogKnown(delivery, job.Repository, job.Id, found.State.ToString());
             case Decision.Record:
                 await Launches.RecordAsync(sql, job);
-                return () => LogRecorded(job.Repository, job.Id, job.Action, job.RunnerName ?? "no runner", job.Conclusion ?? "");
+                return () => LogRecorded(delivery, job.Repository, job.Id, job.Action, job.RunnerName ?? "no runner", job.Conclusion ?? "");
             case Decision.Refuse refuse:
                 await LaunchQueue.RefuseAsync(sql, job, refuse.Reason);
                 return () => LogRefused(delivery, job.Repository, job.Id, refuse.Reason);
             case Decision.Ignore ignore:
                 if (job.Action == JobAction.Waiting)
                     await LaunchQueue.DropAsync(sql, job, ignore.Reason);
-                return () => LogIgnored(job.Repository, job.Id, ignore.Reason);
+                return () => LogIgnored(delivery, job.Repository, job.Id, ignore.Reason);
             default:
                 throw new InvalidOperationException("a decision that nobody acts on");
         }
@@ -108,14 +108,14 @@ internal sealed partial class Intake(Store store, PolicySource policy, InboxWake
     [LoggerMessage(Level = LogLevel.Information, Message = "delivery {Delivery}: job {Job} '{Name}' of {Repository} is queued")]
     private partial void LogQueued(string delivery, string repository, long job, string name);
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "job {Job} of {Repository}: {Action}, {Runner} {Conclusion}")]
-    private partial void LogRecorded(string repository, long job, JobAction action, string runner, string conclusion);
+    [LoggerMessage(Level = LogLevel.Information, Message = "delivery {Delivery}: job {Job} of {Repository}: {Action}, {Runner} {Conclusion}")]
+    private partial void LogRecorded(string delivery, string repository, long job, JobAction action, string runner, string conclusion);
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "job {Job} of {Repository} is {State} already")]
-    private partial void LogKnown(string repository, long job, string state); // an enumeration's value would stand in quotes
+    [LoggerMessage(Level = LogLevel.Information, Message = "delivery {Delivery}: job {Job} of {Repository} is {State} already")]
+    private partial void LogKnown(string delivery, string repository, long job, string state); // an enumeration's value would stand in quotes
 
-    [LoggerMessage(Level = LogLevel.Debug, Message = "job {Job} of {Repository}: {Reason}")]
-    private partial void LogIgnored(string repository, long job, string reason);
+    [LoggerMessage(Level = LogLevel.Debug, Message = "delivery {Delivery}: job {Job} of {Repository}: {Reason}")]
+    private partial void LogIgnored(string delivery, string repository, long job, string reason);
 
     [LoggerMessage(Level = LogLevel.Error, Message = "delivery {Delivery}: no machine for job {Job} of {Repository}: {Reason}")]
     private partial void LogRefused(string delivery, string repository, long job, string reason);

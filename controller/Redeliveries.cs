@@ -41,16 +41,16 @@ internal sealed class Redeliveries(IDatabase database)
     });
 
     /// <summary>Deliveries that are to be asked for now. Each counts as asked for from here on: a crash asks once less, not once more.</summary>
-    public Task<List<long>> TakeAsync(int most) => database.TransactAsync(async sql =>
+    public Task<List<(string Guid, long Attempt)>> TakeAsync(int most) => database.TransactAsync(async sql =>
     {
         var due = await sql.QueryAsync(
             """
             SELECT guid, delivery FROM redelivery
             WHERE times < ?1 AND not_before <= ?2 AND found_at >= ?3 AND NOT EXISTS (SELECT 1 FROM delivery WHERE id = guid) ORDER BY found_at, guid LIMIT ?4
             """,
-            row => (Guid: row.Text(0), Delivery: row.Integer(1)), MostTimes, sql.Now.ToText(), (sql.Now - Kept).ToText(), most);
+            row => (Guid: row.Text(0), Attempt: row.Integer(1)), MostTimes, sql.Now.ToText(), (sql.Now - Kept).ToText(), most);
         foreach (var (guid, _) in due)
             await sql.ExecuteAsync("UPDATE redelivery SET times = times + 1, not_before = ?2 WHERE guid = ?1", guid, (sql.Now + Pause).ToText());
-        return due.ConvertAll(d => d.Delivery);
+        return due;
     });
 }

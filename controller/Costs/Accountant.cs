@@ -23,9 +23,9 @@ internal sealed partial class Accountant(Store store, AwsSites sites, Heart hear
                 continue; // another has led meanwhile
             var usd = microUsd / 1_000_000m;
             if (usd is { } cost)
-                LogCost(launch.InstanceId ?? "", launch.Id.Key, launch.Id.Repository, cost, launch.Usage!.Seconds, launch.Usage.InstanceType, launch.Usage.Zone, launch.Usage.Market);
+                LogCost(launch.InstanceId ?? "", launch.JobId, launch.Id.Repository, cost, launch.Usage!.Seconds, launch.Usage.InstanceType, launch.Usage.Zone, launch.Usage.Market);
             else
-                LogUnknown(launch.InstanceId ?? "", launch.Id.Key, launch.Id.Repository, unknown ?? "");
+                LogUnknown(launch.InstanceId ?? "", launch.JobId, launch.Id.Repository, unknown ?? "");
             LastWords.Tell(launch, usd);
         }
     }
@@ -51,11 +51,11 @@ internal sealed partial class Accountant(Store store, AwsSites sites, Heart hear
         return moments.Select(at).FirstOrDefault(quote => quote.Usd is null) is { } missing ? (null, missing.Unknown) : (usage.CostAt(moment => at(moment).Usd!.Value), null);
     }
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "{Instance} of job {Key} of {Repository} cost {Usd} USD: {Seconds} s of {InstanceType} in {Zone}, {Market}")]
-    private partial void LogCost(string instance, string key, string repository, decimal usd, long seconds, string instanceType, string zone, string market);
+    [LoggerMessage(Level = LogLevel.Information, Message = "{Instance} of job {Job} of {Repository} cost {Usd} USD: {Seconds} s of {InstanceType} in {Zone}, {Market}")]
+    private partial void LogCost(string instance, long job, string repository, decimal usd, long seconds, string instanceType, string zone, string market);
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "what {Instance} of job {Key} of {Repository} cost is unknown: {Reason}")]
-    private partial void LogUnknown(string instance, string key, string repository, string reason);
+    [LoggerMessage(Level = LogLevel.Information, Message = "what {Instance} of job {Job} of {Repository} cost is unknown: {Reason}")]
+    private partial void LogUnknown(string instance, long job, string repository, string reason);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "costs could not be looked at: {Reason}")]
     private partial void LogFailed(string reason);

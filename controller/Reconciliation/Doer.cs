@@ -118,7 +118,7 @@ internal sealed partial class Doer(Store store, AwsSites sites, GitHubApp github
         }
 
         LastWords.Tell(launch, read.Machine?.LaunchTime, seen, epitaph);
-        LogEnded(launch.InstanceId!, launch.Id.Repository, launch.Id.Key, epitaph.Words);
+        LogEnded(launch.InstanceId!, launch.Id.Repository, launch.JobId, epitaph.Words);
         queue.Set();
     }
 
@@ -199,8 +199,8 @@ internal sealed partial class Doer(Store store, AwsSites sites, GitHubApp github
     [LoggerMessage(Level = LogLevel.Warning, Message = "removed runner {Runner} of {Repository}: {Reason}")]
     private partial void LogRemoved(string runner, string repository, string reason);
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "{Instance} of job {Key} of {Repository} ended: {Ending}")]
-    private partial void LogEnded(string instance, string repository, string key, string ending);
+    [LoggerMessage(Level = LogLevel.Information, Message = "{Instance} of job {Job} of {Repository} ended: {Ending}")]
+    private partial void LogEnded(string instance, string repository, long job, string ending);
 
     [LoggerMessage(Level = LogLevel.Information, Message = "GitHub was asked for job {Job} of {Repository}: {Action}, {Runner} {Conclusion}")]
     private partial void LogLearned(string repository, long job, string action, string runner, string conclusion);

@@ -33,16 +33,16 @@ internal sealed partial class Redelivery(Store store, GitHubView github, Setting
         }
 
         await store.Redeliveries.NoteAsync(Failed(seen, settings), now);
-        foreach (var delivery in await store.Redeliveries.TakeAsync(MostAsked))
+        foreach (var (delivery, attempt) in await store.Redeliveries.TakeAsync(MostAsked))
         {
             try
             {
-                await github.RedeliverAsync(delivery, cancel);
-                LogAsked(delivery);
+                await github.RedeliverAsync(attempt, cancel);
+                LogAsked(delivery, attempt);
             }
             catch (GitHubException e)
             {
-                LogNotAsked(delivery, e.Message);
+                LogNotAsked(delivery, attempt, e.Message);
             }
         }
     }
@@ -57,11 +57,11 @@ internal sealed partial class Redelivery(Store store, GitHubView github, Setting
             .Select(attempts => (attempts.Key, attempts.Max(d => d.Id))),
     ];
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "delivery {Delivery} had failed; GitHub sends it again")]
-    private partial void LogAsked(long delivery);
+    [LoggerMessage(Level = LogLevel.Warning, Message = "delivery {Delivery} had failed; GitHub sends it again, as it did in {GitHubId}")]
+    private partial void LogAsked(string delivery, long gitHubId);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "delivery {Delivery} had failed, and GitHub does not send it again: {Reason}")]
-    private partial void LogNotAsked(long delivery, string reason);
+    [LoggerMessage(Level = LogLevel.Warning, Message = "delivery {Delivery} had failed in {GitHubId}, and GitHub does not send it again: {Reason}")]
+    private partial void LogNotAsked(string delivery, long gitHubId, string reason);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "the delivery log was read only back to {Until}, after {Count} deliveries; what failed earlier is found by its job")]
     private partial void LogTooMany(int count, DateTimeOffset until);

@@ -6,8 +6,10 @@ using Mayfly.Contract;
 namespace Mayfly.Controller.Seen;
 
 /// <summary>
-/// One trace a job, from the webhook to the machine's end. It is sent whole when the machine has ended and its cost was asked for, from what the
-/// store tells, so that it is complete whichever controllers were at work, and survives their crashes. Its id
+/// One trace a machine, from its job's webhook to its end. It is sent whole when the machine has ended and its cost was asked for, from what the
+/// store tells, so that it is complete whichever controllers were at work, and survives their crashes but for one: a controller that is
+/// killed between writing a cost down and telling of it takes that trace with it, which is better than to count a cost twice.
+/// A job that got no machine has none, nor has a machine that EC2 no longer named. Its id
 /// follows from the launch, so that whoever reads a log line can find it.
 /// </summary>
 internal static class JobTrace

@@ -42,7 +42,7 @@ public sealed partial class SeenTests
         await using var world = await World.StartAsync(controller: false);
         await world.StartControllerAsync(new Dictionary<string, string>
         {
-            ["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.Address.AbsoluteUri, ["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf", ["OTEL_BSP_SCHEDULE_DELAY"] = "100",
+            ["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.Address.AbsoluteUri, ["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf", ["OTEL_BSP_SCHEDULE_DELAY"] = "100", ["OTEL_METRIC_EXPORT_INTERVAL"] = "500",
         });
         var job = await world.RunJobAsync(Labels);
         ConsoleEvent[] events = [new(1, 0, Milestone.KernelStarted, ""), new(8, 8, Milestone.RunnerListening, ""), new(9, 9, Milestone.JobStarted, ""), new(12, 9, Milestone.JobDone, "succeeded")];
@@ -50,7 +50,7 @@ public sealed partial class SeenTests
         machine.Console = string.Join('\n', [.. events.Select(ConsoleLine.Format), ConsoleLine.Format(new ConsoleEnding("job-succeeded", 10, "the job succeeded", events)), ""]);
         machine.Kill();
         await world.LineAsync("ended: job-succeeded: the job succeeded");
-        var cost = await world.LineAsync($"job {job.Id}-1 of octo-org/octo-repo cost 0.0", "s of m7i.large in eu-central-1a, on-demand");
+        var cost = await world.LineAsync($"job {job.Id} of octo-org/octo-repo cost 0.0", "s of m7i.large in eu-central-1a, on-demand");
 
         var samples = await ScrapeAsync(world);
         Assert.Equal(1, samples["mayfly_endings_total{ending=\"job-succeeded\"}"]);
@@ -65,6 +65,7 @@ public sealed partial class SeenTests
         var text = System.Text.Encoding.Latin1.GetString(trace);
         foreach (var word in (string[])["mayfly-controller", "queue and launch", "runner start", "wait for the job", "job-succeeded", "mayfly.cost_usd", "m7i.large", "eu-central-1a", "on-demand", world.Lab.Fleet.Instances.Single().Id])
             Assert.Contains(word, text, StringComparison.Ordinal);
+        await collector.BodyAsync("/v1/metrics", "mayfly.endings");
     }
 
     [Fact]
@@ -107,7 +108,11 @@ public sealed partial class SeenTests
     public async Task As_JSON_each_line_of_the_log_has_its_ids_under_their_names()
     {
         await using var world = await World.StartAsync(controller: false);
-        await world.StartControllerAsync(new Dictionary<string, string> { ["Mayfly__Log"] = "json" });
+        await using var collector = new Collector(); // of metrics alone, named by their own variable
+        await world.StartControllerAsync(new Dictionary<string, string>
+        {
+            ["Mayfly__Log"] = "json", ["OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"] = $"{collector.Address}of-metrics", ["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf", ["OTEL_METRIC_EXPORT_INTERVAL"] = "500",
+        });
         var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
         await world.LineAsync("launched {Instance} for job");
         await world.LineAsync("{Job}", "is queued");
@@ -116,6 +121,7 @@ public sealed partial class SeenTests
         var lines = world.Log.Select(l => JsonDocument.Parse(l).RootElement.GetProperty("Properties")).ToList();
         Assert.Contains(lines, l => Of(l, "Delivery") == $"{delivery}" && Of(l, "Job") == $"{job.Id}");
         Assert.Contains(lines, l => Of(l, "Instance") == world.Living[0].Id && Of(l, "Job") == $"{job.Id}");
+        await collector.BodyAsync("/of-metrics", "mayfly.webhook.answers");
 
         static string? Of(JsonElement line, string name) => line.TryGetProperty(name, out var value) ? value.ToString() : null;
     }
@@ -160,13 +166,13 @@ public sealed partial class SeenTests
 
         public Uri Address => new(_app.Urls.First());
 
-        /// <summary>The next body that is sent there.</summary>
-        public async Task<byte[]> BodyAsync(string path)
+        /// <summary>The next body that is sent there, or the next that holds a word: metrics are sent again and again.</summary>
+        public async Task<byte[]> BodyAsync(string path, string word = "")
         {
             using var limit = new CancellationTokenSource(World.Limit);
             await foreach (var (at, body) in _taken.Reader.ReadAllAsync(limit.Token))
             {
-                if (at == path)
+                if (at == path && System.Text.Encoding.Latin1.GetString(body).Contains(word, StringComparison.Ordinal))
                     return body;
             }
 

@@ -361,7 +361,7 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         var until = new DateTimeOffset(2026, 11, 21, 12, 0, 0, TimeSpan.Zero);
         await store.Redeliveries.NoteAsync([(failed, (1L << 53) + 1), (here.Id, 7)], until);
         Assert.Equal(until, await store.Redeliveries.ReadUntilAsync());
-        Assert.Equal([(1L << 53) + 1], await store.Redeliveries.TakeAsync(10));
+        Assert.Equal([(failed, (1L << 53) + 1)], await store.Redeliveries.TakeAsync(10));
         await store.Redeliveries.NoteAsync([(failed, (1L << 53) + 2)], until);
         Assert.Empty(await store.Redeliveries.TakeAsync(10));
     }
