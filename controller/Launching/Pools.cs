@@ -13,14 +13,14 @@ internal static class Pools
     /// <summary>The volume for scratch and swap, as controller/deploy/launch-template.json names it.</summary>
     private const string ScratchDevice = "/dev/sdb";
 
-    /// <summary>Each type in each place. None where the launch template says it all.</summary>
+    /// <summary>Each type in each place, once: EC2 refuses a fleet that names a pool twice. None where the launch template says it all.</summary>
     public static IReadOnlyList<FleetOverride> Of(Order order)
     {
         var volume = order.VolumeGiB is { } size ? new FleetVolume(ScratchDevice, size) : null;
         var any = new FleetOverride { ImageId = order.Image, Volume = volume };
         IReadOnlyList<FleetOverride> kinds = order switch
         {
-            { InstanceTypes: { Count: > 0 } types } => [.. types.Select((type, place) => any with { InstanceType = type, Priority = place })],
+            { InstanceTypes: { Count: > 0 } types } => [.. types.Distinct().Select((type, place) => any with { InstanceType = type, Priority = place })],
             { Requirements: { } wanted } => [any with { Requirements = new(wanted.VCpuLeast, wanted.VCpuMost, wanted.MemoryMiBLeast, wanted.MemoryMiBMost, wanted.AllowedInstanceTypes) }],
             _ => [any],
         };

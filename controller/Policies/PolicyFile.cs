@@ -7,7 +7,7 @@ internal static partial class PolicyFile
 {
     private const string OwnAccount = "default";
 
-    private static readonly Account Placeholder = new(OwnAccount, "", null, null, "", new Dictionary<string, IReadOnlyList<string>>());
+    private static readonly Account Placeholder = new(OwnAccount, "", null, null, "", new Dictionary<string, string>());
 
     /// <summary>For whoever asks what can be set: the table in docs/policy.md.</summary>
     public static string ReferenceTable
@@ -56,8 +56,8 @@ internal static partial class PolicyFile
         var template = section.Text("launch-template", "`Mayfly:LaunchTemplate`", "a launch template's name", "its default version is launched", text => TemplateName().IsMatch(text)) ?? settings.LaunchTemplate;
         var subnets = section.Section("subnets");
         var byZone = subnets.Names("subnets", "an availability zone", Ask.IsZone)
-            .ToDictionary(zone => zone, zone => subnets.List(zone, "", "a subnet's id", "", text => Subnet().IsMatch(text))!);
-        subnets.Mention("ZONE", "the launch template's own", "a list: a subnet's id", "machines in this zone are launched there");
+            .ToDictionary(zone => zone, zone => subnets.Text(zone, "", "a subnet's id", "", text => Subnet().IsMatch(text))!);
+        subnets.Mention("ZONE", "the launch template's own", "a subnet's id", "machines in this zone are launched there; EC2 takes one of each zone in a request");
         section.Close();
         if (externalId is not null && role is null)
             throw section.Wrong("an external id is for a role, and none is set", "external-id");

@@ -8,7 +8,7 @@ namespace Mayfly.Controller.Policies;
 /// <param name="ExternalId">What the role's trust wants to hear, against the confused deputy; no secret.</param>
 /// <param name="Subnets">By zone; empty takes the launch template's own.</param>
 internal sealed record Account(
-    string Name, string Region, string? Role, string? ExternalId, string LaunchTemplate, IReadOnlyDictionary<string, IReadOnlyList<string>> Subnets)
+    string Name, string Region, string? Role, string? ExternalId, string LaunchTemplate, IReadOnlyDictionary<string, string> Subnets)
 {
     public Site Site => new(Region, Role, ExternalId);
 }
@@ -109,7 +109,7 @@ internal sealed record Rules(
         return new Order(
             Account.Name, Account.Region, Account.Role, Account.ExternalId, source.LaunchTemplate, source.Image,
             shape is null ? InstanceTypes : [], shape, zones,
-            [.. Account.Subnets.Where(s => zones.Count == 0 || zones.Contains(s.Key)).SelectMany(s => s.Value)],
+            [.. Account.Subnets.Where(s => zones.Count == 0 || zones.Contains(s.Key)).Select(s => s.Value)],
             ask.Spot ?? Enum.GetValues<SpotMode>().First(Allow.Spot.Contains),
             ask.Disk is { } disk ? disk + Math.Min(MostSwapGiB, (disk + 6) / 7) : null,
             AgentTags(ask), shape?.VCpuMost ?? Counted ?? UnknownVcpus);

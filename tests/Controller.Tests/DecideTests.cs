@@ -51,7 +51,7 @@ public sealed class DecideTests
     private const string Wide =
         """
         accounts:
-          west: {region: eu-west-1, role: "arn:aws:iam::111122223333:role/mayfly", external-id: some-id, launch-template: west, subnets: {eu-west-1a: subnet-0123456a, eu-west-1b: [subnet-0123456b, subnet-1123456b]}}
+          west: {region: eu-west-1, role: "arn:aws:iam::111122223333:role/mayfly", external-id: some-id, launch-template: west, subnets: {eu-west-1a: subnet-0123456a, eu-west-1b: subnet-0123456b}}
         images: {debian: ami-0123456789abcdef0, ubuntu: "resolve:ssm:/mayfly/ubuntu", big: launch-template:mayfly-big}
         caps: {vcpus: 200}
         default:
@@ -83,7 +83,7 @@ public sealed class DecideTests
         Assert.Equal(["m7i.large"], order.InstanceTypes);
         Assert.Equal((null, 2), (order.Requirements, order.Vcpus));
         Assert.Equal(("west", "eu-west-1", "arn:aws:iam::111122223333:role/mayfly", "some-id", "west"), (order.Account, order.Region, order.Role, order.ExternalId, order.LaunchTemplate));
-        Assert.Equal(["subnet-0123456b", "subnet-1123456b"], order.Subnets);
+        Assert.Equal(["subnet-0123456b"], order.Subnets);
         Assert.Equal((SpotMode.Auto, "true"), (order.Spot, order.Tags[Tags.Sudo]));
     }
 
@@ -234,7 +234,7 @@ public sealed class DecideTests
         Assert.True((order.Image is null && order.LaunchTemplate == rules.Account.LaunchTemplate)
             || allow.Images.Any(i => rules.Images[i] == new Image(order.Image, order.Image is null ? order.LaunchTemplate : null)), $"image: {said}");
         Assert.True(allow.Zones.Count == 0 || (order.Zones.Count > 0 && order.Zones.All(allow.Zones.Contains)), $"zone: {said}");
-        Assert.Equal(rules.Account.Subnets.Where(s => order.Zones.Count == 0 || order.Zones.Contains(s.Key)).SelectMany(s => s.Value), order.Subnets);
+        Assert.Equal(rules.Account.Subnets.Where(s => order.Zones.Count == 0 || order.Zones.Contains(s.Key)).Select(s => s.Value), order.Subnets);
         Assert.Contains(order.Spot, allow.Spot);
         Assert.True(allow.Sudo || order.Tags[Tags.Sudo] == "false", $"sudo: {said}");
         var anywhere = allow.Egress.Contains("open") || allow.Egress.Contains("audit");

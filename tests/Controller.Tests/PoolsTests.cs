@@ -13,7 +13,7 @@ public sealed class PoolsTests
     [Fact]
     public void Each_type_is_asked_for_in_each_subnet_in_the_order_of_preference()
     {
-        var pools = Pools.Of(Plain with { InstanceTypes = ["m7i.large", "m7a.large"], Subnets = ["subnet-1", "subnet-2"], Zones = ["eu-central-1a", "eu-central-1b"] });
+        var pools = Pools.Of(Plain with { InstanceTypes = ["m7i.large", "m7a.large", "m7i.large"], Subnets = ["subnet-1", "subnet-2"], Zones = ["eu-central-1a", "eu-central-1b"] });
         Assert.Equal([("m7i.large", "subnet-1", 0), ("m7i.large", "subnet-2", 0), ("m7a.large", "subnet-1", 1), ("m7a.large", "subnet-2", 1)],
             pools.Select(p => (p.InstanceType!, p.SubnetId!, p.Priority!.Value)));
         Assert.All(pools, p => Assert.Null(p.AvailabilityZone)); // EC2 refuses both

@@ -67,7 +67,7 @@ internal static class SomePolicy
         var text = new StringBuilder(
             """
             accounts:
-              west: {region: eu-west-1, role: "arn:aws:iam::111122223333:role/mayfly", external-id: some-id, subnets: {eu-west-1a: subnet-0123456a, eu-west-1b: [subnet-0123456b, subnet-1123456b], eu-west-1c: subnet-0123456c}}
+              west: {region: eu-west-1, role: "arn:aws:iam::111122223333:role/mayfly", external-id: some-id, subnets: {eu-west-1a: subnet-0123456a, eu-west-1b: subnet-0123456b, eu-west-1c: subnet-0123456c}}
               bare: {region: eu-west-1, launch-template: other}
             images: {debian: ami-0123456789abcdef0, ubuntu-24.04: "resolve:ssm:/mayfly/ubuntu", big: launch-template:mayfly-big}
 

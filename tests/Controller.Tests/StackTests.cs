@@ -47,9 +47,35 @@ public sealed partial class StackTests
         Assert.Equal(3, roles.Count);
         Assert.All(roles, role => Assert.Contains("PermissionsBoundary: !If [HasBoundary, !Ref PermissionsBoundary, !Ref AWS::NoValue]", role, StringComparison.Ordinal));
         Assert.DoesNotContain("Ingress", resources["RunnerSecurityGroup"], StringComparison.Ordinal);
-        Assert.Contains("AssociatePublicIpAddress: false", resources["LaunchTemplate"], StringComparison.Ordinal);
+        Assert.Contains("SecurityGroupIds: [!Ref RunnerSecurityGroup]", resources["LaunchTemplate"], StringComparison.Ordinal);
+        foreach (var subnet in (string[])["PrivateSubnetA", "PrivateSubnetB"])
+            Assert.Contains("MapPublicIpOnLaunch: false", resources[subnet], StringComparison.Ordinal);
         Assert.Contains("ReadonlyRootFilesystem: true", resources["Task"], StringComparison.Ordinal);
         Assert.Contains("HealthCheck: { Command: [CMD, /app/mayfly-controller, --health]", resources["Task"], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Without_a_policy_of_ones_own_every_type_is_launched_in_both_zones()
+    {
+        var template = await TemplateAsync();
+        var types = DefaultTypes().Match(template).Groups[1].Value;
+        Assert.True(types.Split(',').Length > 1, types);
+        var lines = (await ResourcesAsync("stack"))["DefaultPolicy"].Split("- |\n")[1].Split("        - {")[0];
+        var text = lines.Replace("          ", "", StringComparison.Ordinal).Replace("${Types}", types, StringComparison.Ordinal);
+        foreach (var zone in (string[])["A", "B"])
+            text = text.Replace($"${{PrivateSubnet{zone}.AvailabilityZone}}", $"eu-central-1{zone.ToLowerInvariant()}", StringComparison.Ordinal).Replace($"${{PrivateSubnet{zone}}}", $"subnet-0123456{zone.ToLowerInvariant()}", StringComparison.Ordinal);
+        var policy = PolicyFile.Parse("default-policy", text, Some.Settings());
+        var order = Assert.IsType<Decision.Launch>(Decide.For(Some.Job(labels: "mayfly"), policy)).Order;
+        Assert.Equal(types.Split(',').SelectMany(type => new[] { (type, "subnet-0123456a"), (type, "subnet-0123456b") }), Pools.Of(order).Select(p => (p.InstanceType!, p.SubnetId!)));
+        Assert.DoesNotContain("SubnetId", (await ResourcesAsync("stack"))["LaunchTemplate"], StringComparison.Ordinal); // an override could not replace it
+    }
+
+    [Fact]
+    public async Task The_controller_has_the_time_that_it_takes_to_stop()
+    {
+        var limit = int.Parse(StopTimeout().Match((await ResourcesAsync("stack"))["Task"]).Groups[1].Value, System.Globalization.CultureInfo.InvariantCulture);
+        Assert.InRange(limit, (int)Program.StopLimit.TotalSeconds + 1, 120); // Fargate's most
+        Assert.Contains($"SIGTERM ends it within {Program.StopLimit.TotalSeconds} s", await File.ReadAllTextAsync(Path.Combine(AwsCalls.Repository(), "docs", "controller.md"), TestContext.Current.CancellationToken), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -115,6 +141,12 @@ public sealed partial class StackTests
 
     [GeneratedRegex(@"(?m)^  (\w+):\n((?:    .*\n|\s*\n| *#.*\n)+)")]
     private static partial Regex Resource();
+
+    [GeneratedRegex(@"  InstanceTypes:\n    Type: CommaDelimitedList\n    Default: (\S+)\n")]
+    private static partial Regex DefaultTypes();
+
+    [GeneratedRegex(@"StopTimeout: (\d+)\n")]
+    private static partial Regex StopTimeout();
 
     [GeneratedRegex(@"Name: Mayfly__(\w+), Value: (.+) \}")]
     private static partial Regex Variable();

@@ -101,6 +101,21 @@ public sealed class AwsMarketTests
     }
 
     [Fact]
+    public async Task A_fleet_takes_a_type_in_one_subnet_of_a_zone_and_in_those_of_several()
+    {
+        await using var lab = await StartAsync();
+        var client = new AwsClient(lab);
+        foreach (var (subnet, zone) in (IEnumerable<(string, string)>)[("subnet-0123456789abcdef0", "eu-central-1a"), ("subnet-0123456789abcdef1", "eu-central-1a"), ("subnet-0123456789abcdef2", "eu-central-1b")])
+            lab.Fleet.Market.Subnets[subnet] = new Subnet(zone, 10);
+        (string, string)[] first = [(Overrides + "1.InstanceType", "m7i.large"), (Overrides + "1.SubnetId", "subnet-0123456789abcdef0"), (Overrides + "2.InstanceType", "m7i.large")];
+
+        var both = await client.Ec2Async("CreateFleet", [.. Fleet("spot", "lowest-price"), .. first, (Overrides + "2.SubnetId", "subnet-0123456789abcdef1")]);
+        Assert.Equal(("InvalidFleetConfig", "The fleet configuration contains duplicate instance pools."), (both.Code, both.Message));
+        Assert.Empty((await client.Ec2Async("CreateFleet", [.. Fleet("spot", "lowest-price"), .. first, (Overrides + "2.SubnetId", "subnet-0123456789abcdef2")])).All("errorCode"));
+        Assert.Single(lab.Fleet.Instances);
+    }
+
+    [Fact]
     public async Task On_demand_goes_by_priority_and_spot_by_the_price_that_may_be_paid()
     {
         await using var lab = await StartAsync();

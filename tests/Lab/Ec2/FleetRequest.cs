@@ -83,6 +83,9 @@ internal sealed record FleetRequest(IReadOnlyList<FleetPool> Pools, IReadOnlyLis
                 pools.AddRange(PoolsFrom(input, each, template, spec, fleet, spot));
         }
 
+        // One of two subnets in a zone is one too many.
+        if (pools.DistinctBy(p => (p.Template.Id, p.Type, fleet.Market.ZoneOf(p.Subnet) ?? p.Subnet ?? p.Zone)).Count() < pools.Count)
+            throw new AwsFault("InvalidFleetConfig", "The fleet configuration contains duplicate instance pools.");
         return count <= MostOverrides ? pools : throw new AwsFault("InvalidFleetConfiguration", $"The fleet has {count} overrides, and at most {MostOverrides} are allowed");
     }
 
