@@ -19,22 +19,7 @@ internal sealed partial class RefusalTeller(Launches launches, GitHubApp github,
     /// <summary>A commit that was refused so long ago interests nobody any more.</summary>
     private static readonly TimeSpan Limit = TimeSpan.FromHours(1);
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
-    {
-        using var timer = new PeriodicTimer(Every, time);
-        while (await timer.WaitForNextTickAsync(stoppingToken))
-        {
-            try
-            {
-                if (heart.Leads)
-                    await TellAsync(stoppingToken);
-            }
-            catch (Exception e) when (!stoppingToken.IsCancellationRequested)
-            {
-                LogFailed(e.Message); // the next look is soon, and finds what this one left
-            }
-        }
-    }
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) => heart.LeadAsync(nameof(RefusalTeller), Every, TellAsync, LogFailed, stoppingToken);
 
     /// <summary>Tells of each refusal by itself: one that cannot be told waits, and keeps no other waiting.</summary>
     internal async Task TellAsync(CancellationToken cancel)
