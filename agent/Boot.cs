@@ -17,6 +17,9 @@ internal sealed class Boot(Narration narration, TimeProvider time)
     /// for its parameter. It also ends what a library would wait for without an end.</summary>
     private static readonly TimeSpan StepLimit = TimeSpan.FromMinutes(5);
 
+    /// <summary>Who it was, once it is asked to stop.</summary>
+    public string StoppedBy { get; set; } = "systemd";
+
     /// <summary>The initrd: from the kernel's first program to systemd.</summary>
     /// <returns>The folder that holds the system to become.</returns>
     public async Task<string> InitrdAsync(CancellationToken cancel)
@@ -166,7 +169,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         var lookout = new Lookout(
             new WorkerWatch(runner.Cgroup, Runner.Diagnostics, "/proc", time),
             new SpotWatch(new Imds(asking, time), Imds.ProbeOf(metadata), text => narration.Note(Step.Watch, text), time), gauge, time);
-        using var stopping = stop.Register(() => _ = happenings.Writer.WriteAsync(new Happening.StopRequested("systemd")).AsTask());
+        using var stopping = stop.Register(() => _ = happenings.Writer.WriteAsync(new Happening.StopRequested(StoppedBy)).AsTask());
         if (me.Settings.Check)
             _ = TellGuaranteesAsync(narrowed);
         var ending = await Supervision.WatchAsync(runner, lookout, happenings, deadlines, narration, time, CancellationToken.None);
@@ -225,7 +228,7 @@ internal sealed class Boot(Narration narration, TimeProvider time)
         }
         catch (OperationCanceledException e) when (stop.IsCancellationRequested)
         {
-            throw new EndingException(Ending.Stopped("systemd") with { Step = step }, e);
+            throw new EndingException(Ending.Stopped(StoppedBy) with { Step = step }, e);
         }
         catch (Exception e) when (e is not EndingException)
         {

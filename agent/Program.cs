@@ -140,13 +140,20 @@ internal static class Program
         var narration = open(handover.Events);
         using var watchdog = Watchdog.Start(Environment.GetEnvironmentVariable("NOTIFY_SOCKET"), Environment.GetEnvironmentVariable("WATCHDOG_USEC"), TimeProvider.System);
         AwsEnvironment.Apply(Environment.GetEnvironmentVariable("CREDENTIALS_DIRECTORY"));
-        using var stop = new CancellationTokenSource();
+        var stop = new CancellationTokenSource(); // for as long as the button can be pressed, which is to the end
+        var boot = new Boot(narration, TimeProvider.System);
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, signal =>
         {
             signal.Cancel = true; // the ending is ours to say
             stop.Cancel();
         });
-        var ending = await new Boot(narration, TimeProvider.System).ServiceAsync(handover, stop.Token);
+        if (!PowerButton.Watch("", () =>
+        {
+            boot.StoppedBy = "EC2, by the power button";
+            stop.Cancel();
+        }))
+            narration.Note(Step.LearnIdentity, "no power button: whoever stops the instance takes it away without a word of this");
+        var ending = await boot.ServiceAsync(handover, stop.Token);
         if (watchdog is not null)
             narration.Note(Step.Watch, string.Create(CultureInfo.InvariantCulture, $"signs of life to systemd were at most {watchdog.LongestSilence.TotalSeconds:F1} s apart"));
         return ending;

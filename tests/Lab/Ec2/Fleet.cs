@@ -129,7 +129,7 @@ internal sealed class Fleet(string region, string account, LaunchTemplates templ
             var before = instance.StateXml("previousState");
             instance.End("Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated shutdown");
             changes.Add(E("item", E("instanceId", instance.Id), instance.StateXml("currentState"), before));
-            Off(instance);
+            Off(instance, machine => machine.ShutDown());
         }
 
         return [E("instancesSet", changes)];
@@ -235,10 +235,12 @@ internal sealed class Fleet(string region, string account, LaunchTemplates templ
         Settle(instance);
     }
 
-    private void Off(Instance instance)
+    private void Off(Instance instance) => Off(instance, machine => machine.Kill());
+
+    private void Off(Instance instance, Action<IMachine> end)
     {
         if (instance.Machine is { Ended.IsCompleted: false } machine)
-            machine.Kill();
+            end(machine);
         else
             Settle(instance); // it had stopped, so its machine is off already
     }

@@ -13,6 +13,10 @@ internal interface IMachine
 
     void Kill();
 
+    /// <summary>Ends it as EC2 does for whoever terminates an instance: asks its system, where there is one to ask, and after a
+    /// while asks no more.</summary>
+    void ShutDown() => Kill();
+
     string ReadConsole();
 }
 

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Net.Sockets;
 using System.Text;
 using Mayfly.Lab.Ec2;
 
@@ -38,6 +39,9 @@ internal sealed class QemuMachine(Instance instance, QemuOptions options, TimePr
     private const string Firmware = "/usr/share/OVMF/OVMF_CODE_4M.fd";
     private const string SecureFirmware = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
     private const string FirmwareVariables = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+    /// <summary>EC2 gives a system some minutes.</summary>
+    private static readonly TimeSpan ShutDownLimit = TimeSpan.FromMinutes(2);
+
     private static readonly TimeSpan ConsolePause = TimeSpan.FromMilliseconds(50);
 
     // Beside QEMU a software TPM, which ends with it.
@@ -112,6 +116,26 @@ internal sealed class QemuMachine(Instance instance, QemuOptions options, TimePr
         {
             // it has ended by itself
         }
+    }
+
+    /// <summary>Presses the power button.</summary>
+    public void ShutDown() => _ = ShutDownAsync();
+
+    private async Task ShutDownAsync()
+    {
+        try
+        {
+            using var limit = new CancellationTokenSource(ShutDownLimit, time);
+            using var monitor = await QemuMonitor.ConnectAsync(MonitorSocket, limit.Token);
+            await monitor.ExecuteAsync("system_powerdown", null, limit.Token);
+            await Ended.WaitAsync(limit.Token);
+        }
+        catch (Exception e) when (e is SocketException or IOException or InvalidOperationException or OperationCanceledException)
+        {
+            // it has gone meanwhile, or does not go
+        }
+
+        Kill();
     }
 
     public string ReadConsole()
