@@ -16,13 +16,23 @@ internal sealed class ConsoleWriter
     private readonly Queue<string> _waiting = new();
     private readonly object _lock = new(); // a Lock has no Pulse
     private int _lost;
-    private bool _isWriting;
+    private string? _beingWritten;
 
     /// <param name="lostLine">The line that says how many lines were lost.</param>
     public ConsoleWriter(Stream console, Func<int, string> lostLine)
     {
         (_console, _lostLine) = (console, lostLine);
         new Thread(WriteAll) { IsBackground = true, Name = "console" }.Start();
+    }
+
+    /// <summary>Of the lines that wait and of the one that is being written.</summary>
+    public long WaitingBytes
+    {
+        get
+        {
+            lock (_lock)
+                return _waiting.Append(_beingWritten).OfType<string>().Sum(line => Encoding.UTF8.GetByteCount(line) + 1L);
+        }
     }
 
     /// <summary>Never waits. Of more than can wait the oldest are dropped: the last line says it all again.</summary>
@@ -48,7 +58,7 @@ internal sealed class ConsoleWriter
         var end = Environment.TickCount64 + (long)limit.TotalMilliseconds;
         lock (_lock)
         {
-            while (_waiting.Count > 0 || _isWriting)
+            while (_waiting.Count > 0 || _beingWritten is not null)
             {
                 var left = end - Environment.TickCount64;
                 if (left <= 0)
@@ -75,12 +85,12 @@ internal sealed class ConsoleWriter
     {
         lock (_lock)
         {
-            _isWriting = false;
+            _beingWritten = null;
             Monitor.PulseAll(_lock);
             while (_waiting.Count == 0)
                 Monitor.Wait(_lock);
             var next = (_waiting.Dequeue(), _lost);
-            (_lost, _isWriting) = (0, true);
+            (_lost, _beingWritten) = (0, next.Item1);
             return next;
         }
     }

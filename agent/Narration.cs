@@ -43,6 +43,9 @@ internal sealed class Narration
         _writer.Add(ConsoleLine.Format(new ConsoleEnding(ending.Name, ending.Step.Number, ending.Detail, Events)));
     }
 
+    /// <summary>What is not written yet.</summary>
+    public long WaitingBytes => _writer.WaitingBytes;
+
     /// <summary>Waits until all is written, for so long at most.</summary>
     /// <returns>Whether it is.</returns>
     public bool Drain(TimeSpan limit) => _writer.Drain(limit);

@@ -16,8 +16,14 @@ internal static class Program
     /// <summary>A machine that can go off has gone within a second or two.</summary>
     private static readonly TimeSpan PowerOffLimit = TimeSpan.FromSeconds(10);
 
-    /// <summary>For what is left to say, once the machine has nothing else to do. At 115,200 baud 20 KiB pass in it.</summary>
+    /// <summary>For a console that takes nothing at all.</summary>
     private static readonly TimeSpan ConsoleLimit = TimeSpan.FromSeconds(2);
+
+    /// <summary>For one that does, whatever waits: nearly twice the 64 KB that EC2 keeps pass meanwhile.</summary>
+    private static readonly TimeSpan LongestConsoleLimit = TimeSpan.FromSeconds(12);
+
+    /// <summary>At the 115,200 baud of packer/kernel.cmdline, with a start and a stop bit to each byte.</summary>
+    private const double ConsoleBytesPerSecond = 11_520;
 
     private const string Help =
         """
@@ -188,14 +194,19 @@ internal static class Program
         }
     }
 
+    /// <summary>What a serial line takes to send so many bytes, within the limits.</summary>
+    internal static TimeSpan ConsoleLimitFor(long bytes) =>
+        ConsoleLimit + TimeSpan.FromSeconds(bytes / ConsoleBytesPerSecond) is var limit && limit < LongestConsoleLimit ? limit : LongestConsoleLimit;
+
     /// <summary>Power-off cuts off what the serial line has not sent yet; a line that is stuck cuts itself off.</summary>
     private static async Task DrainConsoleAsync(Narration narration)
     {
+        var limit = ConsoleLimitFor(narration.WaitingBytes);
         var draining = Task.Run(() =>
         {
-            if (narration.Drain(ConsoleLimit) && OpenConsole() is FileStream console)
+            if (narration.Drain(limit) && OpenConsole() is FileStream console)
                 Kernel.Drain(console.SafeFileHandle);
         });
-        await Task.WhenAny(draining, Task.Delay(ConsoleLimit, TimeProvider.System, CancellationToken.None));
+        await Task.WhenAny(draining, Task.Delay(limit, TimeProvider.System, CancellationToken.None));
     }
 }
