@@ -48,9 +48,9 @@ internal sealed class Egress : IDisposable
 
     public void Dispose() => _names.Dispose();
 
-    /// <summary>A line of the kernel's log as a destination, such as <c>tcp 140.82.121.4:443</c>, or <c>icmp 140.82.121.4</c>
-    /// where the protocol has no ports; null for other lines.</summary>
-    internal static (IPAddress Address, string Text)? Parse(string line)
+    /// <summary>A line of the kernel's log as a destination, such as <c>tcp 140.82.121.4:443 (github.com)</c>, or <c>icmp
+    /// 140.82.121.4</c> where the protocol has no ports and nobody asked for a name; null for other lines.</summary>
+    internal static string? Describe(string line, Func<IPAddress, string?> nameOf)
     {
         var start = line.IndexOf(EgressRules.LogPrefix, StringComparison.Ordinal);
         if (start < 0)
@@ -59,7 +59,7 @@ internal sealed class Egress : IDisposable
         if (!IPAddress.TryParse(Field("DST="), out var address))
             return null;
         var port = ushort.TryParse(Field("DPT="), NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? new IPEndPoint(address, number).ToString() : null;
-        return (address, $"{Field("PROTO=").ToLowerInvariant()} {port ?? address.ToString()}");
+        return $"{Field("PROTO=").ToLowerInvariant()} {port ?? address.ToString()}{(nameOf(address) is { } name ? $" ({name})" : "")}";
 
         string Field(string name) => fields.FirstOrDefault(f => f.StartsWith(name, StringComparison.Ordinal))?[name.Length..] ?? "";
     }
@@ -73,8 +73,8 @@ internal sealed class Egress : IDisposable
         {
             try
             {
-                if (Parse(System.Text.Encoding.UTF8.GetString(buffer, 0, log.Read(buffer))) is var (address, destination))
-                    Tell($"{destination}{(_names.NameOf(address) is { } name ? $" ({name})" : "")}");
+                if (Describe(System.Text.Encoding.UTF8.GetString(buffer, 0, log.Read(buffer)), _names.NameOf) is { } destination)
+                    Tell(destination);
             }
             catch (IOException e) when (e.HResult == BrokenPipe)
             {
