@@ -12,7 +12,7 @@ internal sealed record Guarantee(string Name, bool Holds, string Detail)
 
 /// <summary>
 /// <c>mayfly-agent check</c>: looks at a running machine for each guarantee, from outside the job's sandbox. It asks the kernel,
-/// the metadata service and SSM as they are now, and nothing that the agent remembers, but for the root hash to compare with.
+/// the metadata service and SSM as they are now, and nothing that the agent remembers.
 /// A launch with <c>mayfly:check=true</c> has it told on the console.
 /// </summary>
 internal sealed class Check(TimeProvider time)
@@ -36,10 +36,12 @@ internal sealed class Check(TimeProvider time)
         await LookAsync("swap is encrypted, or in memory", () => Task.FromResult(Swap())),
         await LookAsync("the configuration is gone from its source", () => ConfigAsync(cancel)),
         await LookAsync("the metadata service's door is closed", () => DoorAsync(cancel)),
+        await LookAsync("the egress policy is in force", () => EgressAsync(cancel)),
         await LookAsync("the job is in its sandbox", () => JobAsync(cancel)),
         await LookAsync("the job's processes and memory are limited", () => Task.FromResult(Limits())),
         await LookAsync("the agent's memory is locked and never dumped", () => Task.FromResult(Memory())),
         await LookAsync("the machine ends with the agent", () => BackstopsAsync(cancel)),
+        await LookAsync("the machine ends with systemd", () => WatchdogAsync(cancel)),
     ];
 
     /// <summary>What cannot be looked at does not hold.</summary>
@@ -56,12 +58,15 @@ internal sealed class Check(TimeProvider time)
         }
     }
 
-    private static (bool, string) Root()
+    private static (bool, string) Root() => Root(DeviceMapper.StatusOf("mayfly-root").Status, DeviceMapper.VerityTableOf("mayfly-root"), File.ReadAllText("/proc/cmdline"));
+
+    /// <param name="status">V: no block read so far was corrupt.</param>
+    /// <param name="table">Its ninth word is the root hash. https://docs.kernel.org/admin-guide/device-mapper/verity.html</param>
+    /// <param name="commandLine">Part of the signed file that was started.</param>
+    internal static (bool Holds, string Detail) Root(string status, string table, string commandLine)
     {
-        var expected = Handover.Read(Handover.Folder).RootHash;
-        var (target, status) = DeviceMapper.StatusOf("mayfly-root");
-        // V: no block read so far was corrupt. https://docs.kernel.org/admin-guide/device-mapper/verity.html
-        return (target == "verity" && status == "V", $"target {target}, status {status}, root hash {expected}");
+        var (mapped, expected) = (table.Split(' ').ElementAtOrDefault(8), KernelCommandLine.Parse(commandLine).RootHash);
+        return (status == "V" && mapped == expected, $"status {status}, root hash {mapped}{(mapped == expected ? "" : $" and not {expected}")}");
     }
 
     /// <summary>https://man7.org/linux/man-pages/man7/kernel_lockdown.7.html</summary>
@@ -75,23 +80,38 @@ internal sealed class Check(TimeProvider time)
 
     private static (bool, string) Views()
     {
-        var types = new[] { "/", Handover.JobRoot }.Select(at => $"{at} is {Mounts().LastOrDefault(m => m.At == at).Type ?? "not mounted"}").ToList();
+        var types = new[] { "/", Handover.JobRoot }.Select(at => $"{at} is {Mounts().LastOrDefault(m => m.At == at)?.Type ?? "not mounted"}").ToList();
         return (types.All(t => t.EndsWith(" overlay", StringComparison.Ordinal)), string.Join(", ", types));
     }
 
-    private static (bool, string) Scratch() =>
-        Directory.EnumerateDirectories("/sys/block", "dm-*").Any(d => NameOf(Path.GetFileName(d)) == "mayfly-scratch")
-            ? (DeviceMapper.StatusOf("mayfly-scratch").Target == "crypt", $"target {DeviceMapper.StatusOf("mayfly-scratch").Target}")
-            : (Directory.Exists("/sys/block/zram0"), "no disk is used");
+    /// <summary>Scratch itself is out of sight, but ext4 lists the device of each of its file systems, mounted in sight or not. Of
+    /// others only the root's may be on a device, which nobody can write to.</summary>
+    private static (bool Holds, string Detail) Scratch() => Scratch(
+        Directory.EnumerateDirectories("/proc/fs/ext4").Select(folder => Path.GetFileName(folder)!),
+        Mounts().Where(m => m.Source.StartsWith("/dev/", StringComparison.Ordinal) && m.Type is not ("squashfs" or "ext4")).Select(m => Path.GetFileName(m.Source)), TargetOf);
 
-    private static (bool, string) Swap()
+    /// <param name="targetOf">The device-mapper's target of a device; empty for one that it did not make.</param>
+    internal static (bool Holds, string Detail) Scratch(IEnumerable<string> ofExt4, IEnumerable<string> ofOthers, Func<string, string> targetOf)
     {
-        var areas = File.ReadLines("/proc/swaps").Skip(1).Select(line => line.Split(' ')[0]).ToList();
-        // A file of swap lies on the system's view, and so on scratch.
-        var bad = areas.Where(area => !(area.StartsWith("/dev/zram", StringComparison.Ordinal) || !area.StartsWith("/dev/", StringComparison.Ordinal)
-            || DeviceMapper.StatusOf(NameOf(Path.GetFileName(area))).Target == "crypt")).ToList();
-        return (bad.Count == 0, areas.Count == 0 ? "there is none" : string.Join(", ", areas));
+        var devices = ofExt4.ToList();
+        var bad = devices.Concat(ofOthers).Where(device => !IsSafe(device, targetOf)).ToList();
+        return (devices.Count > 0 && bad.Count == 0, $"file systems on {(devices.Count == 0 ? "no device" : string.Join(", ", devices.Select(d => $"{d} {targetOf(d)}".TrimEnd())))}{(bad.Count == 0 ? "" : $"; in the clear on {string.Join(", ", bad)}")}");
     }
+
+    private static (bool, string) Swap() => Swap(File.ReadLines("/proc/swaps"), TargetOf, () => Scratch().Holds);
+
+    /// <param name="lines">Of <c>/proc/swaps</c>: a heading, then path, type and more of each area.</param>
+    /// <param name="scratchHolds">A file is as safe as the file systems that there are.</param>
+    internal static (bool Holds, string Detail) Swap(IEnumerable<string> lines, Func<string, string> targetOf, Func<bool> scratchHolds)
+    {
+        var areas = lines.Skip(1).Select(line => line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)).ToList();
+        var bad = areas.Where(area => !(area[1] == "file" ? scratchHolds() : IsSafe(Path.GetFileName(area[0]), targetOf))).Select(area => area[0]).ToList();
+        return (bad.Count == 0, areas.Count == 0 ? "there is none" : $"on {string.Join(", ", areas.Select(area => area[0]))}{(bad.Count == 0 ? "" : $"; in the clear on {string.Join(", ", bad)}")}");
+    }
+
+    private static bool IsSafe(string device, Func<string, string> targetOf) => device.StartsWith("zram", StringComparison.Ordinal) || targetOf(device) == "crypt";
+
+    private static string TargetOf(string device) => NameOf(device) is { Length: > 0 } name ? DeviceMapper.StatusOf(name).Target : "";
 
     private async Task<(bool, string)> ConfigAsync(CancellationToken cancel)
     {
@@ -112,6 +132,16 @@ internal sealed class Check(TimeProvider time)
         await Command.RunAsync("/usr/sbin/nft", ["list", "table", "inet", "mayfly"], input: null, Limit, time, cancel);
         await ClosedDoor.TryAsync(Metadata, time, cancel);
         return (true, $"{Metadata.Host} refuses what does not bear the agent's mark, root included");
+    }
+
+    private async Task<(bool, string)> EgressAsync(CancellationToken cancel)
+    {
+        using var http = Imds.Connect(Metadata);
+        var mode = (await Identity.LearnAsync(new Imds(http, time), cancel)).Settings.Egress;
+        if (mode == EgressMode.Open)
+            return (true, "open, as the launch has it");
+        var listed = await Command.RunAsync("/usr/sbin/nft", ["list", "table", "inet", EgressRules.Table], input: null, Limit, time, cancel);
+        return (EgressRules.AreInForce(mode, listed), $"{mode.ToString().ToLowerInvariant()}, by the table {EgressRules.Table}");
     }
 
     /// <summary>On its way into the sandbox a process is root's for a moment, so what does not hold is looked at again.</summary>
@@ -161,12 +191,24 @@ internal sealed class Check(TimeProvider time)
         // Of several units it would be content with one.
         foreach (var timer in (string[])["mayfly-deadman.timer", "mayfly-ceiling.timer"])
             await Command.RunAsync("/usr/bin/systemctl", ["is-active", timer], input: null, Limit, time, cancel);
-        var unit = await File.ReadAllLinesAsync($"/usr/lib/systemd/system/{Unit}", cancel);
-        string[] wanted = ["FailureAction=poweroff-immediate", "SuccessAction=poweroff-immediate", "WatchdogSec=30"];
-        return (wanted.All(unit.Contains), $"{string.Join(", ", wanted)}; both timers are set");
+        // As systemd has them in force: a drop-in may say something else than the unit's own file.
+        var shown = (await Command.RunAsync("/usr/bin/systemctl", ["show", Unit, "--property=FailureAction,SuccessAction,WatchdogUSec"], input: null, Limit, time, cancel))
+            .Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        return (((string[])["FailureAction=poweroff-immediate", "SuccessAction=poweroff-immediate", "WatchdogUSec=30s"]).All(shown.Contains), $"{string.Join(", ", shown)}; both timers are set");
     }
 
-    private static IEnumerable<(string At, string Type)> Mounts() => File.ReadLines("/proc/mounts").Select(line => line.Split(' ')).Select(m => (m[1], m[2]));
+    /// <summary>The kernel's watchdog reboots a machine whose systemd is silent, and a machine that was rebooted ends.</summary>
+    private async Task<(bool, string)> WatchdogAsync(CancellationToken cancel)
+    {
+        var limit = (await Command.RunAsync("/usr/bin/systemctl", ["show", "--property=RuntimeWatchdogUSec", "--value"], input: null, Limit, time, cancel)).Trim();
+        var held = new DirectoryInfo("/proc/1/fd").EnumerateFiles().Select(file => file.LinkTarget).FirstOrDefault(to => to?.StartsWith("/dev/watchdog", StringComparison.Ordinal) == true);
+        return (held is not null && limit is not ("0" or "infinity"), $"systemd holds {held ?? "no watchdog"}, to be told within {limit}");
+    }
+
+    private static IEnumerable<Mount> Mounts() => File.ReadLines("/proc/mounts").Select(line => line.Split(' ')).Select(m => new Mount(m[0], m[1], m[2]));
+
+    /// <summary>No tuple: of each method of LINQ there would be a copy in the binary for it, 240 KB of them.</summary>
+    private sealed record Mount(string Source, string At, string Type);
 
     private static string NameOf(string device) => File.Exists($"/sys/block/{device}/dm/name") ? File.ReadAllText($"/sys/block/{device}/dm/name").Trim() : "";
 

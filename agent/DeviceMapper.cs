@@ -47,12 +47,18 @@ internal static class DeviceMapper
     }
 
     /// <summary>The type of a mapped device's target and what that says of itself, without its parameters.</summary>
-    public static (string Target, string Status) StatusOf(string name)
+    public static (string Target, string Status) StatusOf(string name) => Ask(name, table: false);
+
+    /// <summary>What a device was mapped by. Never asked of one that is encrypted: its key would come with it.</summary>
+    public static string VerityTableOf(string name) =>
+        StatusOf(name).Target == "verity" ? Ask(name, table: true).Answer : throw new InvalidOperationException($"{name} is not mapped by verity");
+
+    private static (string Target, string Answer) Ask(string name, bool table)
     {
         using var control = File.OpenHandle("/dev/mapper/control", FileMode.Open, FileAccess.ReadWrite);
-        using var status = new DeviceMapperMessage(name, "", 0, readOnly: false, new byte[512]);
-        Send(control, TableStatus, name, status);
-        return status.Target;
+        using var question = DeviceMapperMessage.Question(name, table);
+        Send(control, TableStatus, name, question);
+        return question.Target;
     }
 
     private static unsafe void Send(SafeFileHandle control, uint command, string name, DeviceMapperMessage message)

@@ -16,7 +16,9 @@ internal sealed class DeviceMapperMessage : IDisposable
     private const int TargetBytes = 40; // sizeof(struct dm_target_spec)
     private const int DeviceOffset = 40;
     private const int NameOffset = 48;
+    private const int AnswerBytes = 512; // a status is a few words, verity's table three paths and two digests
     private const uint ReadOnlyFlag = 1 << 0;
+    private const uint TableFlag = 1 << 4; // DM_STATUS_TABLE_FLAG
     private const uint SecureDataFlag = 1 << 15; // the kernel wipes its own copy of the table too
 
     private readonly byte[] _bytes;
@@ -34,6 +36,11 @@ internal sealed class DeviceMapperMessage : IDisposable
         Encoding.ASCII.GetBytes(target, table.Slice(24, 15));
         parameters.CopyTo(table[TargetBytes..]);
     }
+
+    /// <summary>With room for an answer.</summary>
+    /// <param name="table">For the target's parameters instead of its status. Those of dm-crypt hold its key.</param>
+    public static DeviceMapperMessage Question(string name, bool table) =>
+        new(name, HeaderBytes + TargetBytes + AnswerBytes, targets: 0, SecureDataFlag | (table ? TableFlag : 0));
 
     private DeviceMapperMessage(string name, int bytes, uint targets, uint flags)
     {
@@ -60,7 +67,7 @@ internal sealed class DeviceMapperMessage : IDisposable
         }
     }
 
-    /// <summary>The one target's type and status, after the kernel has answered.</summary>
+    /// <summary>The one target's type, and its status or its parameters, after the kernel has answered.</summary>
     public (string Type, string Status) Target
     {
         get

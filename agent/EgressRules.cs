@@ -77,6 +77,19 @@ internal static class EgressRules
             """);
     }
 
+    /// <summary>Whether rules that the kernel lists are those of a policy, as far as they judge: every new connection goes to the last
+    /// chain, and that ends as the policy has it.</summary>
+    /// <param name="listed">By <c>nft list table inet mayfly_egress</c>.</param>
+    public static bool AreInForce(EgressMode mode, string listed)
+    {
+        var lines = listed.Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries).ToList();
+        return Chain("output") is [.., "goto judge"] && Chain("forward") is [.., "goto judge"]
+            && Chain("judge") is [.., var last] judge && last.StartsWith(mode == EgressMode.Allow ? "reject" : "accept", StringComparison.Ordinal)
+            && judge.Any(rule => rule.Contains(LogPrefix, StringComparison.Ordinal));
+
+        List<string> Chain(string name) => [.. lines.SkipWhile(line => line != $"chain {name} {{").Skip(1).TakeWhile(line => line != "}")];
+    }
+
     private static string Elements(EgressPolicy policy, AddressFamily family)
     {
         var networks = policy.Networks.Where(n => n.BaseAddress.AddressFamily == family).Select(n => n.ToString()).ToList();
