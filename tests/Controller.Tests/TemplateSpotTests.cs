@@ -7,7 +7,7 @@ namespace Mayfly.Controller.Tests;
 
 /// <summary>Spot where it does not hold, as the stack is shipped: the launch template alone says which type.</summary>
 [Collection(Endpoints.Collection)]
-public sealed class SpotTests : IAsyncLifetime
+public sealed class TemplateSpotTests : IAsyncLifetime
 {
     private readonly ConcurrentDictionary<string, string> _markets = new(); // by client token: a call whose answer comes late is made again
 
