@@ -29,11 +29,12 @@ Task("Bench")
     .IsDependentOn("Image")
     .IsDependentOn("Baseline")
     .IsDependentOn("Controller")
+    .IsDependentOn("Container")
     .Does(() =>
     {
         PublishBench();
         CleanDirectory(Artifact("bench"));
         var (program, arguments) = InNamespaces(["dotnet", Artifact("bench-program", "mayfly-bench.dll"),
-            $"--agent={Artifact("agent", "mayfly-agent")}", $"--image={Artifact("image")}", $"--controller={Artifact("controller", "mayfly-controller")}", $"--baseline={Artifact("baseline", "disk.raw")}", $"--out={Artifact("bench")}", $"--only={only}"]);
+            $"--agent={Artifact("agent", "mayfly-agent")}", $"--image={Artifact("image")}", $"--controller={Artifact("controller", "mayfly-controller")}", $"--container-program={Artifact("container", "app", "mayfly-controller")}", $"--baseline={Artifact("baseline", "disk.raw")}", $"--out={Artifact("bench")}", $"--only={only}"]);
         Run("bench-run", program, arguments, show: true);
     });

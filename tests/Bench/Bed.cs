@@ -10,6 +10,9 @@ internal sealed record Bed(string Agent, string Image, string Controller, string
     /// <summary>The disk of the machine that the image is compared with.</summary>
     public string Baseline { get; init; } = "";
 
+    /// <summary>The controller as its container has it, with its own runtime.</summary>
+    public string ContainerProgram { get; init; } = "";
+
     /// <summary>For what is to be looked at afterwards, such as the boot chart.</summary>
     public string Out { get; init; } = "";
 }

@@ -29,7 +29,7 @@ internal static class Webhook
 
     private const string Peer = "a Node.js handler that verifies and hands on to a local queue";
 
-    private static readonly TimeSpan StartLimit = TimeSpan.FromSeconds(20);
+    public static readonly TimeSpan StartLimit = TimeSpan.FromSeconds(20);
 
     public static readonly string[] Names = ["controller.webhook_p99_ms"];
 
@@ -108,7 +108,7 @@ internal static class Webhook
     }
 
     /// <returns>Null without Node.js.</returns>
-    private static Process? StartNode(string script, params string[] arguments)
+    public static Process? StartNode(string script, params string[] arguments)
     {
         var start = new ProcessStartInfo("node") { RedirectStandardOutput = true };
         foreach (var argument in (string[])[Script(script), .. arguments])

@@ -120,7 +120,7 @@ internal sealed class ControllerProcess : IAsyncDisposable
             }
             catch (HttpRequestException) when (!_process.HasExited)
             {
-                await Task.Delay(TimeSpan.FromMilliseconds(50), TimeProvider.System, limit.Token);
+                await Task.Delay(TimeSpan.FromMilliseconds(10), TimeProvider.System, limit.Token);
             }
         }
     }
