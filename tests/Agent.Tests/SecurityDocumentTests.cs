@@ -34,6 +34,19 @@ public sealed partial class SecurityDocumentTests
         Assert.Equal(audit, ListLine().Matches(section).Select(m => m.Groups[1].Value));
     }
 
+    [Fact]
+    public void What_the_comparison_with_a_benchmark_says_to_hold_names_its_line_of_the_audit()
+    {
+        var audit = AuditLine().Matches(File.ReadAllText(Path.Combine(Repository, "packer/audit.sh"))).Select(m => m.Groups[1].Value).ToList();
+        var rows = File.ReadAllLines(Path.Combine(Repository, "docs/hardening.md")).Where(line => line.StartsWith("| ", StringComparison.Ordinal)).Select(line => line.Split('|')).ToList();
+
+        Assert.All(rows.SelectMany(row => Emphasis().Matches(row[3])), name => Assert.Contains(name.Groups[1].Value, audit));
+        Assert.All(rows.Where(row => row[2].Trim() == "holds"), row => Assert.True(Emphasis().IsMatch(row[3]), $"nothing is named that checks '{row[1].Trim()}'"));
+    }
+
+    [GeneratedRegex(@"\*([^*]+)\*")]
+    private static partial Regex Emphasis();
+
     [GeneratedRegex("^holds \"([^\"]+)\"", RegexOptions.Multiline)]
     private static partial Regex AuditLine();
 

@@ -11,9 +11,10 @@ public sealed class AuditTests
     public async Task A_running_machine_holds_every_line_of_the_audit()
     {
         var script = await File.ReadAllTextAsync(Built.Path("packer/audit.sh"), TestContext.Current.CancellationToken);
+        var settings = await File.ReadAllTextAsync(Built.Path("packer/rootfs/etc/sysctl.d/60-mayfly.conf"), TestContext.Current.CancellationToken);
         await using var bed = await Bed.MakeAsync(tags: new Dictionary<string, string> { [Tags.Sudo] = "true", [Tags.Check] = "true" });
 
-        var printed = await bed.RunJobAsync($"echo {Convert.ToBase64String(System.Text.Encoding.UTF8.GetBytes(script))} | base64 -d > audit.sh; sudo bash audit.sh || true", "sleep 20");
+        var printed = await bed.RunJobAsync(Lay(script, "audit.sh"), Lay(settings, "settings"), "sudo bash audit.sh settings || true", "sleep 20");
 
         var report = printed.Where(line => line.StartsWith("holds  ", StringComparison.Ordinal) || line.StartsWith("FAILS  ", StringComparison.Ordinal)).ToList();
         Assert.Equal(Regex.Count(script, "^holds ", RegexOptions.Multiline), report.Count);
@@ -24,4 +25,6 @@ public sealed class AuditTests
         Assert.Contains(report, line => line.StartsWith("holds  the kernel is locked down", StringComparison.Ordinal));
         Assert.All(report, line => Assert.StartsWith("holds ", line, StringComparison.Ordinal));
     }
+
+    private static string Lay(string content, string file) => $"echo {Convert.ToBase64String(System.Text.Encoding.UTF8.GetBytes(content))} | base64 -d > {file}";
 }
