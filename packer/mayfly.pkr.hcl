@@ -47,7 +47,7 @@ variable "region" {
 variable "name" {
   type        = string
   default     = "mayfly"
-  description = "The AMI's name begins so; the root hash's first digits follow."
+  description = "The AMI's name begins so; the first digits of root hash and disk follow: of one root there are disks with another kernel's command line, or a signature."
 }
 
 variable "encrypt" {
@@ -102,7 +102,7 @@ source "amazon-ebssurrogate" "ami" {
     iops                  = 3000 # what gp3 costs nothing more for
     throughput            = var.throughput
   }
-  ami_name                = "${var.name}-${substr(var.manifest.rootHash, 0, 12)}"
+  ami_name                = "${var.name}-${substr(var.manifest.rootHash, 0, 12)}-${substr(var.manifest.disk, 0, 12)}"
   ami_description         = "Mayfly: one GitHub Actions job, one machine. Root hash ${var.manifest.rootHash}"
   ami_virtualization_type = "hvm"
   ami_architecture        = "x86_64"
@@ -129,7 +129,7 @@ source "amazon-ebssurrogate" "ami" {
     "mayfly:kernel"          = var.manifest.kernel
     "mayfly:agent"           = var.manifest.agent
     "mayfly:signed"          = "${var.manifest.signed}"
-    Name                     = "${var.name}-${substr(var.manifest.rootHash, 0, 12)}"
+    Name                     = "${var.name}-${substr(var.manifest.rootHash, 0, 12)}-${substr(var.manifest.disk, 0, 12)}"
   } : key => value if value != "" }
   # newer
   boot_mode    = "uefi"
