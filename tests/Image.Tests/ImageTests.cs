@@ -51,7 +51,7 @@ public sealed class ImageTests : IDisposable
         Assert.Matches(@"^\d+(\.\d+)+$", manifest.GetProperty("runner").GetProperty("version").GetString());
         Assert.Contains(manifest.GetProperty("packages").EnumerateArray(), p => p.GetProperty("name").GetString() == "systemd");
         Assert.All(manifest.GetProperty("packages").EnumerateArray(), p => Assert.Matches("^[0-9a-f]{64}$", p.GetProperty("sha256").GetString()));
-        Assert.Equal(["bookworm", "bookworm-security", "bookworm-updates"], manifest.GetProperty("suites").EnumerateArray().Select(s => s.GetProperty("name").GetString()));
+        Assert.Contains("bookworm", manifest.GetProperty("suites").EnumerateArray().Select(s => s.GetProperty("name").GetString()));
         Assert.All(manifest.GetProperty("suites").EnumerateArray(), s => Assert.Matches(@"^[0-9a-f]{64} \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$", $"{s.GetProperty("packages")} {s.GetProperty("date")}"));
     }
 
@@ -174,6 +174,7 @@ public sealed class ImageTests : IDisposable
 
     [Theory]
     [InlineData("--toolset=everything", "'everything' is no list in packer/packages; there are build docker minimal")]
+    [InlineData("--suite=trixie", "--suite='trixie': an image is made of Debian bookworm alone")]
     [InlineData("--kernel=bash", "--kernel='bash': a Debian package linux-image-")]
     [InlineData("--extra-packages=vim;rm", "names of Debian packages with commas between")]
     [InlineData("--files=/nowhere", "'/nowhere', given by --files or --hooks, is no folder")]
