@@ -75,12 +75,14 @@ public sealed class EgressPolicyTests
     }
 
     [Fact]
-    public void The_kernels_line_tells_the_destination()
+    public void The_kernels_line_tells_the_destination_by_the_name_that_was_asked_for()
     {
-        var seen = Egress.Parse("6,812,15020113,-;mayfly-egress IN= OUT=ens5 SRC=10.0.0.5 DST=140.82.121.4 LEN=60 TTL=64 ID=1 DF PROTO=TCP SPT=40244 DPT=443 WINDOW=64240 SYN URGP=0\n");
+        var asked = new Dictionary<IPAddress, string> { [IPAddress.Parse("140.82.121.4")] = "github.com" };
+        const string line = "6,812,15020113,-;mayfly-egress IN= OUT=ens5 SRC=10.0.0.5 DST=140.82.121.4 LEN=60 TTL=64 ID=1 DF PROTO=TCP SPT=40244 DPT=443 WINDOW=64240 SYN URGP=0\n";
 
-        Assert.Equal((IPAddress.Parse("140.82.121.4"), "tcp 140.82.121.4:443"), seen);
-        Assert.Null(Egress.Parse("6,813,15020114,-;eth0: link up DST=1.1.1.1\n"));
+        Assert.Equal("tcp 140.82.121.4:443 (github.com)", Egress.Describe(line, asked.GetValueOrDefault));
+        Assert.Equal("tcp 140.82.121.5:443", Egress.Describe(line.Replace("121.4", "121.5", StringComparison.Ordinal), asked.GetValueOrDefault));
+        Assert.Null(Egress.Describe("6,813,15020114,-;eth0: link up DST=1.1.1.1\n", asked.GetValueOrDefault));
     }
 
     [Theory]
@@ -88,7 +90,7 @@ public sealed class EgressPolicyTests
     [InlineData("DST=192.0.2.9 LEN=28 TTL=64 ID=1 PROTO=47", "47 192.0.2.9")]
     [InlineData("DST=2001:0db8:0000:0000:0000:0000:0000:0001 LEN=60 PROTO=UDP SPT=1 DPT=530", "udp [2001:db8::1]:530")]
     public void A_destination_has_a_port_only_where_its_protocol_has_ports(string fields, string told) =>
-        Assert.Equal(told, Egress.Parse($"6,812,15020113,-;mayfly-egress IN= OUT=ens5 SRC=10.0.0.5 {fields}\n")!.Value.Text);
+        Assert.Equal(told, Egress.Describe($"6,812,15020113,-;mayfly-egress IN= OUT=ens5 SRC=10.0.0.5 {fields}\n", _ => null));
 
     [Fact]
     public void DHCP_is_let_through_to_the_servers_that_leases_are_from()

@@ -39,11 +39,13 @@ public sealed class NarrationTests : IDisposable
         }, TestContext.Current.CancellationToken);
         await telling.WaitAsync(Patience, TestContext.Current.CancellationToken);
         Assert.False(_narration.Drain(TimeSpan.FromMilliseconds(10)));
+        Assert.InRange(_narration.WaitingBytes, 100, ConsoleWriter.MostWaiting * 200); // which the end has to wait for
 
         _narration.End(Ending.RunnerTooOld);
         var lines = await ReadToEndingAsync();
 
         Assert.True(_narration.Drain(Patience));
+        Assert.Equal(0, _narration.WaitingBytes);
         var notes = lines.Select(ConsoleLine.ParseEvent).OfType<ConsoleEvent>().Where(e => e.Name == "note").Select(e => e.Detail).ToList();
         var lost = notes.Where(note => note.StartsWith("lines lost: ", StringComparison.Ordinal)).ToList();
         Assert.NotEmpty(lost);
@@ -60,6 +62,13 @@ public sealed class NarrationTests : IDisposable
 
         Assert.True(_narration.Drain(Patience));
     }
+
+    [Theory]
+    [InlineData(0, 2)]
+    [InlineData(69_120, 8)] // 115,200 baud are 11,520 bytes a second
+    [InlineData(10_000_000, 12)]
+    public void The_end_waits_for_as_long_as_the_serial_line_needs_within_a_limit(long bytes, int seconds) =>
+        Assert.Equal(TimeSpan.FromSeconds(seconds), Program.ConsoleLimitFor(bytes));
 
     public void Dispose() => _console.Dispose();
 

@@ -63,6 +63,20 @@ public sealed class WeatherTests
     }
 
     [Fact]
+    public void Memory_pressure_is_what_the_kernel_says_of_all_processes_over_a_minute()
+    {
+        var root = Directory.CreateTempSubdirectory("mayfly-pressure-").FullName;
+        Directory.CreateDirectory(root + "/proc/pressure");
+        File.WriteAllText(root + "/proc/pressure/memory",
+            "some avg10=91.00 avg60=92.00 avg300=93.00 total=94000000\nfull avg10=11.00 avg60=12.50 avg300=13.00 total=14000000\n");
+
+        var now = Surroundings.Read(root, "/", "/nowhere", 100, TimeProvider.System.GetUtcNow());
+        Directory.Delete(root, recursive: true);
+
+        Assert.Equal(12.5, now.MemoryStalled);
+    }
+
+    [Fact]
     public void The_highest_of_each_figure_stays()
     {
         var most = new HighWater();

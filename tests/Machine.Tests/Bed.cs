@@ -111,6 +111,9 @@ internal sealed class Bed : IAsyncDisposable
         return Lab.Fleet.Instances.Single();
     }
 
+    /// <summary>Ends the machine as TerminateInstances does.</summary>
+    public void Terminate() => _ = Lab.Fleet.Terminate(new QueryInput(new Dictionary<string, string> { ["InstanceId.1"] = Lab.Fleet.Instances.Single().Id }));
+
     /// <summary>Stores a parameter as the controller would.</summary>
     public async Task StoreAsync(Instance instance, string envelope)
     {

@@ -62,7 +62,7 @@ public sealed class StorageTests
     }
 
     [Fact]
-    public async Task Nine_hundred_gibibytes_become_scratch()
+    public async Task Nine_hundred_gibibytes_become_scratch_and_whoever_terminates_the_instance_hears_that_it_was_stopped()
     {
         await using var bed = await Bed.MakeAsync();
         bed.Launch(("BlockDeviceMapping.1.DeviceName", "/dev/sdf"), ("BlockDeviceMapping.1.Ebs.VolumeSize", "900"));
@@ -72,6 +72,13 @@ public sealed class StorageTests
         await bed.WaitForAsync("console", Milestone.IdentityLearned); // the system runs on it
 
         Assert.StartsWith($"{(900 << 10) - MebibytesOf(swap)} MiB on Ebs vol1", scratch.Detail, StringComparison.Ordinal);
+
+        // It waits for a configuration that nobody stores. EC2 presses its power button.
+        bed.Terminate();
+        await bed.WaitForAsync("ec2", "instance terminated");
+
+        Assert.Equal("stopped", bed.Ending?.Ending);
+        Assert.Contains("the power button", bed.Ending!.Detail, StringComparison.Ordinal);
     }
 
     [Fact]
