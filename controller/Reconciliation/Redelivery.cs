@@ -57,10 +57,10 @@ internal sealed partial class Redelivery(Store store, GitHubView github, Setting
             .Select(attempts => (attempts.Key, attempts.Max(d => d.Id))),
     ];
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "delivery {Delivery} had failed; GitHub sends it again, as it did in {GitHubId}")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "delivery {Delivery}, in GitHub's log {GitHubId}, had failed; GitHub sends it again")]
     private partial void LogAsked(string delivery, long gitHubId);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "delivery {Delivery} had failed in {GitHubId}, and GitHub does not send it again: {Reason}")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "delivery {Delivery}, in GitHub's log {GitHubId}, had failed, and GitHub does not send it again: {Reason}")]
     private partial void LogNotAsked(string delivery, long gitHubId, string reason);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "the delivery log was read only back to {Until}, after {Count} deliveries; what failed earlier is found by its job")]

@@ -17,7 +17,7 @@ internal static class HealthProbe
         var urls = Environment.GetEnvironmentVariable("ASPNETCORE_URLS") ?? DefaultAddress;
         try
         {
-            using var http = new HttpClient { Timeout = Limit };
+            using var http = new HttpClient(new SocketsHttpHandler { UseProxy = false }) { Timeout = Limit };
             using var answer = await http.GetAsync(new Uri(AddressOf(urls), "healthz"));
             if (answer.IsSuccessStatusCode)
                 return 0;
