@@ -15,6 +15,8 @@ public sealed class DeadManTests(LightBed bed)
         var run = await bed.LaunchAsync(spot: false, null, null, (LightBed.UnitTag, "WatchdogSec=0"));
         await run.QueueAsync(["sleep 300"]);
         await run.WaitForAsync(Milestone.JobStarted);
+        // A check is not content with what the unit's own file says.
+        Assert.Contains("FAILS  the machine ends with the agent: WatchdogUSec=", await run.Machine.RunAsync("/usr/lib/mayfly/mayfly-agent check; true"), StringComparison.Ordinal);
         Assert.True(Signals.Send(await run.AgentAsync(), "STOP"));
 
         await run.Machine.RunAsync(
