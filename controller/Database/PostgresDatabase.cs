@@ -11,6 +11,19 @@ internal sealed class PostgresDatabase : IDatabase
     /// <summary>A deadlock or a conflict ends one of the transactions; run again it finds the other's work done.</summary>
     private const int Tries = 3;
 
+    /// <summary>
+    /// Begins a transaction: asks for the time, and tells the server what it is to end by itself. A controller that vanishes without a
+    /// word (power, network) leaves its locks with the server, which would notice after two hours. So the server ends a transaction whose next
+    /// statement does not come within 5 s (they follow each other at once), a statement that takes longer than anybody waits for it,
+    /// and a connection that does not acknowledge an answer. Said in each transaction: some poolers refuse options at connecting.
+    /// In milliseconds. https://www.postgresql.org/docs/current/runtime-config-client.html
+    /// </summary>
+    private static readonly string Begin = string.Create(System.Globalization.CultureInfo.InvariantCulture,
+        $"""
+        SELECT clock_timestamp(), set_config('idle_in_transaction_session_timeout', '5000', true),
+          set_config('statement_timeout', '{StatementLimit}000', true), set_config('tcp_user_timeout', '{StatementLimit}000', true)
+        """);
+
     private readonly NpgsqlDataSource _source;
 
     private PostgresDatabase(NpgsqlDataSource source) => _source = source;
@@ -46,7 +59,7 @@ internal sealed class PostgresDatabase : IDatabase
             {
                 await using var connection = await _source.OpenConnectionAsync();
                 await using var transaction = await connection.BeginTransactionAsync();
-                var sql = new PostgresSql(connection, await NowAsync(connection));
+                var sql = new PostgresSql(connection, await BeginAsync(connection));
                 var result = await act(sql);
                 await transaction.CommitAsync();
                 return result;
@@ -63,9 +76,9 @@ internal sealed class PostgresDatabase : IDatabase
 
     public ValueTask DisposeAsync() => _source.DisposeAsync();
 
-    private static async Task<DateTimeOffset> NowAsync(NpgsqlConnection connection)
+    private static async Task<DateTimeOffset> BeginAsync(NpgsqlConnection connection)
     {
-        await using var command = new NpgsqlCommand("SELECT clock_timestamp()", connection);
+        await using var command = new NpgsqlCommand(Begin, connection);
         return new DateTimeOffset((DateTime)(await command.ExecuteScalarAsync())!, TimeSpan.Zero);
     }
 

@@ -11,6 +11,7 @@ internal sealed class CuttableLine : IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly string _socket;
     private readonly Task _accepting;
+    private readonly TaskCompletionSource _held = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile TaskCompletionSource _whole = new();
 
     public CuttableLine(string socket)
@@ -21,7 +22,13 @@ internal sealed class CuttableLine : IAsyncDisposable
         _accepting = AcceptAsync();
     }
 
-    public int Port => ((IPEndPoint)_listener.LocalEndpoint).Port;
+    private int Port => ((IPEndPoint)_listener.LocalEndpoint).Port;
+
+    /// <summary>Complete once something was to pass that the cut keeps back.</summary>
+    public Task Held => _held.Task;
+
+    /// <summary>The same database, over this line.</summary>
+    public string To(string connection) => connection.Replace(Path.GetDirectoryName(_socket)!, $"127.0.0.1;Port={Port};SSL Mode=Disable", StringComparison.Ordinal);
 
     public void Cut() => _whole = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -73,7 +80,12 @@ internal sealed class CuttableLine : IAsyncDisposable
         var buffer = new byte[64 * 1024];
         for (int read; (read = await from.ReadAsync(buffer, _stop.Token)) > 0;)
         {
-            await _whole.Task.WaitAsync(_stop.Token);
+            if (_whole.Task is { IsCompleted: false } mended)
+            {
+                _held.TrySetResult();
+                await mended.WaitAsync(_stop.Token);
+            }
+
             await to.WriteAsync(buffer.AsMemory(0, read), _stop.Token);
         }
     }

@@ -32,7 +32,7 @@ public sealed class SeveralControllersTests(PostgresServer postgres)
         {
             [0] = await StartAsync(database),
             [1] = await StartAsync(database),
-            [2] = await StartAsync(database.Replace(Path.GetDirectoryName(postgres.Socket)!, $"127.0.0.1;Port={line.Port};SSL Mode=Disable", StringComparison.Ordinal)),
+            [2] = await StartAsync(line.To(database)),
         };
         world.Lab.GitHub.Webhooks.Target = null;
 

@@ -1,0 +1,94 @@
+using Mayfly.Controller.Database;
+
+namespace Mayfly.Controller.Tests;
+
+/// <summary>What two controllers can do to each other on one PostgreSQL, at moments that are chosen. <see cref="SeveralControllersTests"/>
+/// leaves the moment to chance.</summary>
+public sealed class SharedStoreTests(PostgresServer postgres) : IAsyncDisposable
+{
+    /// <summary>PostgreSQL holds its lease against its own clock: over as soon as it is written.</summary>
+    private static readonly TimeSpan NoLease = TimeSpan.FromTicks(-1);
+
+    private readonly List<IAsyncDisposable> _opened = [];
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var opened in _opened.AsEnumerable().Reverse())
+            await opened.DisposeAsync();
+    }
+
+    /// <summary>As when a host loses its power or its network: the server is told nothing, and nothing is mended.</summary>
+    [Fact]
+    public async Task A_controller_that_vanishes_in_the_middle_of_a_transaction_holds_the_others_up_for_seconds_only()
+    {
+        var database = await postgres.NewDatabaseAsync();
+        var other = await OpenAsync(database);
+        await QueueAsync(other, 1);
+        var delivery = Some.Delivery();
+        await other.Deliveries.AcceptAsync(delivery);
+
+        var (claim, claims) = await CuttableAsync(database);
+        var (intake, takes) = await CuttableAsync(database);
+        var (beat, renews) = await CuttableAsync(database);
+        await renews.Membership.RenewAsync();
+        Task[] vanished =
+        [
+            claims.Queue.ClaimAsync(1, (waiting, _, _) =>
+            {
+                claim.Cut();
+                return waiting.First();
+            }),
+            CutAsync(intake, takes, async sql => await Deliveries.TakeAsync(sql, 100)),
+            CutAsync(beat, renews, async sql => await sql.ExecuteAsync("UPDATE controller SET alive_until = alive_until")),
+        ];
+        await Task.WhenAll(claim.Held, intake.Held, beat.Held).WaitAsync(World.Limit, TestContext.Current.CancellationToken);
+
+        var (claimed, renewed, taken) = (ClaimAsync(other), other.Membership.RenewAsync(), TakenAsync());
+        Assert.Equal(1, Assert.Single(await claimed).JobId);
+        Assert.True(await renewed);
+        Assert.Equal(delivery.Id, await taken);
+        Assert.All(vanished, v => Assert.False(v.IsCompletedSuccessfully));
+
+        // A row that another works on is passed over, not waited for.
+        async Task<string> TakenAsync()
+        {
+            using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+            limit.CancelAfter(World.Limit);
+            while (true)
+            {
+                if (await other.TransactAsync(sql => Deliveries.TakeAsync(sql, 100)) is [var (id, _)])
+                    return id;
+                await Task.Delay(TimeSpan.FromMilliseconds(50), TimeProvider.System, limit.Token);
+            }
+        }
+    }
+
+    private static WorkflowJob Job(long id) => Some.Job(JobAction.Queued, "mayfly") with { Id = id };
+
+    private static async Task<LaunchId> QueueAsync(Store store, long job) => (await store.TransactAsync(sql => LaunchQueue.AddAsync(sql, Job(job), Some.Order(4)))).Launch.Id;
+
+    private static Task<List<LaunchRecord>> ClaimAsync(Store store) => store.Queue.ClaimAsync(10, (waiting, _, _) => waiting.FirstOrDefault());
+
+    /// <summary>A transaction that has done all that it wanted when its line is cut.</summary>
+    private static Task<T> CutAsync<T>(CuttableLine line, Store store, Func<ISql, ValueTask<T>> act) => store.TransactAsync(async sql =>
+    {
+        var result = await act(sql);
+        line.Cut();
+        return result;
+    });
+
+    private async Task<(CuttableLine Line, Store Store)> CuttableAsync(string database)
+    {
+        var line = new CuttableLine(postgres.Socket);
+        _opened.Add(line);
+        var store = await OpenAsync(line.To(database), NoLease);
+        return (line, store);
+    }
+
+    private async Task<Store> OpenAsync(string database, TimeSpan? lease = null)
+    {
+        var store = await Store.OpenAsync(database, lease ?? Some.Lease, TimeProvider.System);
+        _opened.Add(store);
+        return store;
+    }
+}
