@@ -55,21 +55,23 @@ internal sealed class LaunchQueue(IDatabase database, string controller)
     {
         await sql.LockAsync("queue"); // or two controllers would fill the same place below a cap
         var now = sql.Now.ToText();
-        var claimed = await sql.QueryAsync(
-            $"SELECT repository, key FROM launch WHERE {LaunchReader.IsOpen} AND state IN ('Launching', 'Storing', 'Undoing') AND job_id <> 0 AND not_before <= ?1 AND {Membership.IsFree("?1")} ORDER BY queued_at LIMIT ?2",
+        var begun = $"state IN ('Launching', 'Storing', 'Undoing') AND {Membership.IsFree("?1")}";
+        var found = await sql.QueryAsync(
+            $"SELECT repository, key FROM launch WHERE {LaunchReader.IsOpen} AND {begun} AND job_id <> 0 AND not_before <= ?1 ORDER BY queued_at LIMIT ?2",
             row => new LaunchId(row.Text(0), row.Text(1)), now, most);
-        if (claimed.Count < most)
-            claimed.AddRange(await InLineAsync(sql, most - claimed.Count, next));
-        var launches = new List<LaunchRecord>();
-        foreach (var id in claimed)
+        if (found.Count < most)
+            found.AddRange(await InLineAsync(sql, most - found.Count, next));
+        var claimed = new List<LaunchRecord>();
+        foreach (var id in found)
         {
-            await sql.ExecuteAsync(
-                "UPDATE launch SET state = CASE state WHEN 'Waiting' THEN 'Launching' ELSE state END, owner = ?3, tries = tries + 1, changed_at = ?4 WHERE repository = ?1 AND key = ?2",
-                id.Repository, id.Key, controller, now);
-            launches.Add((await LaunchReader.FindAsync(sql, id))!);
+            // Found without a lock: the job may have been dropped or refused since, which stands.
+            if (await sql.ExecuteAsync(
+                $"UPDATE launch SET state = CASE state WHEN 'Waiting' THEN 'Launching' ELSE state END, owner = ?4, tries = tries + 1, changed_at = ?1 WHERE repository = ?2 AND key = ?3 AND (state = 'Waiting' OR {begun})",
+                now, id.Repository, id.Key, controller) == 1)
+                claimed.Add((await LaunchReader.FindAsync(sql, id))!);
         }
 
-        return launches;
+        return claimed;
     });
 
     /// <summary>Queues another machine for a job whose last one is of no use to it.</summary>

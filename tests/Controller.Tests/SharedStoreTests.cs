@@ -63,6 +63,34 @@ public sealed class SharedStoreTests(PostgresServer postgres) : IAsyncDisposable
         }
     }
 
+    [Fact]
+    public async Task A_job_that_leaves_the_queue_while_its_turn_is_decided_gets_no_machine()
+    {
+        var database = await postgres.NewDatabaseAsync();
+        var (claims, other) = (await OpenAsync(database), await OpenAsync(database));
+        var (cancelled, refused, waits) = (await QueueAsync(other, 1), await QueueAsync(other, 2), await QueueAsync(other, 3));
+        var claimed = await claims.Queue.ClaimAsync(10, (waiting, _, _) =>
+        {
+            if (waiting.Count == 3)
+                LeaveAsync().Wait();
+            return waiting.FirstOrDefault();
+        });
+        Assert.Equal(waits, Assert.Single(claimed).Id);
+        Assert.Equal(LaunchState.Dropped, (await other.Launches.FindAsync(cancelled))!.State);
+        Assert.Equal(LaunchState.Refused, (await other.Launches.FindAsync(refused))!.State);
+        await Assert.ThrowsAsync<ClaimLostException>(() => claims.Launches.StoringAsync(cancelled, "i-1"));
+
+        async Task LeaveAsync()
+        {
+            await other.TransactAsync(async sql =>
+            {
+                await Launches.RecordAsync(sql, Job(1) with { Action = JobAction.Completed, Conclusion = "cancelled" });
+                return 0;
+            });
+            Assert.True(await other.Queue.RefuseWaitingAsync(refused, "too large"));
+        }
+    }
+
     private static WorkflowJob Job(long id) => Some.Job(JobAction.Queued, "mayfly") with { Id = id };
 
     private static async Task<LaunchId> QueueAsync(Store store, long job) => (await store.TransactAsync(sql => LaunchQueue.AddAsync(sql, Job(job), Some.Order(4)))).Launch.Id;
