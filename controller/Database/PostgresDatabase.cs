@@ -8,7 +8,8 @@ internal sealed class PostgresDatabase : IDatabase
     /// <summary>Seconds that one statement may take.</summary>
     private const int StatementLimit = 10;
 
-    /// <summary>A deadlock or a conflict ends one of the transactions; run again it finds the other's work done.</summary>
+    /// <summary>A deadlock or a conflict ends one of the transactions; run again it finds the other's work done. So is one whose connection the server
+    /// closed before it was to be committed: it restarted, or thought that nobody was there any more.</summary>
     private const int Tries = 3;
 
     /// <summary>
@@ -23,6 +24,9 @@ internal sealed class PostgresDatabase : IDatabase
         SELECT clock_timestamp(), set_config('idle_in_transaction_session_timeout', '5000', true),
           set_config('statement_timeout', '{StatementLimit}000', true), set_config('tcp_user_timeout', '{StatementLimit}000', true)
         """);
+
+    /// <summary>idle_in_transaction_session_timeout. https://www.postgresql.org/docs/current/errcodes-appendix.html</summary>
+    private const string IdleTimeout = "25P03";
 
     private readonly NpgsqlDataSource _source;
 
@@ -55,16 +59,18 @@ internal sealed class PostgresDatabase : IDatabase
     {
         for (var attempt = 1; ; attempt++)
         {
+            var mayBeDone = false;
             try
             {
                 await using var connection = await _source.OpenConnectionAsync();
                 await using var transaction = await connection.BeginTransactionAsync();
                 var sql = new PostgresSql(connection, await BeginAsync(connection));
                 var result = await act(sql);
+                mayBeDone = true;
                 await transaction.CommitAsync();
                 return result;
             }
-            catch (PostgresException e) when (e.SqlState is PostgresErrorCodes.DeadlockDetected or PostgresErrorCodes.SerializationFailure && attempt < Tries)
+            catch (NpgsqlException e) when (attempt < Tries && (e.SqlState is PostgresErrorCodes.DeadlockDetected or PostgresErrorCodes.SerializationFailure || (!mayBeDone && IsClosed(e))))
             {
             }
             catch (Exception e) when (e is NpgsqlException or TimeoutException or System.Net.Sockets.SocketException)
@@ -75,6 +81,9 @@ internal sealed class PostgresDatabase : IDatabase
     }
 
     public ValueTask DisposeAsync() => _source.DisposeAsync();
+
+    /// <summary>By the server: it says so, or the line is found closed. What does not answer in time is another matter.</summary>
+    private static bool IsClosed(NpgsqlException e) => e.SqlState is PostgresErrorCodes.AdminShutdown or IdleTimeout || e.InnerException is IOException;
 
     private static async Task<DateTimeOffset> BeginAsync(NpgsqlConnection connection)
     {

@@ -91,6 +91,24 @@ public sealed class SharedStoreTests(PostgresServer postgres) : IAsyncDisposable
         }
     }
 
+    /// <summary>As a restart of the server does, or its doubt that anybody is there.</summary>
+    [Fact]
+    public async Task A_transaction_whose_connection_the_server_closes_is_run_again()
+    {
+        var database = await postgres.NewDatabaseAsync();
+        var (store, other) = (await OpenAsync(database), await OpenAsync(database));
+        var runs = 0;
+        Assert.Equal(2, await store.TransactAsync(async sql =>
+        {
+            var backend = (await sql.QueryAsync("SELECT pg_backend_pid()", row => row.Integer(0)))[0];
+            await sql.ExecuteAsync("INSERT INTO turn (repository, taken_at) VALUES ('once', '')");
+            if (++runs == 1)
+                await other.TransactAsync(async o => await o.QueryAsync("SELECT pg_terminate_backend(?1::int)::int", row => row.Integer(0), backend));
+            await sql.ExecuteAsync("UPDATE turn SET taken_at = 'again'");
+            return runs;
+        }));
+    }
+
     private static WorkflowJob Job(long id) => Some.Job(JobAction.Queued, "mayfly") with { Id = id };
 
     private static async Task<LaunchId> QueueAsync(Store store, long job) => (await store.TransactAsync(sql => LaunchQueue.AddAsync(sql, Job(job), Some.Order(4)))).Launch.Id;
