@@ -9,6 +9,9 @@ internal sealed partial class Intake(Store store, PolicySource policy, InboxWake
     /// <summary>Deliveries of one transaction.</summary>
     private const int Together = 100;
 
+    /// <summary>A delivery that failed so often, at least a second apart, has a fault of its own. What the store fails at altogether, it does not count.</summary>
+    public const int MostTries = 10;
+
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         while (!stoppingToken.IsCancellationRequested)
@@ -16,39 +19,82 @@ internal sealed partial class Intake(Store store, PolicySource policy, InboxWake
             health.Turn(nameof(Intake), Seen.Health.Soon);
             try
             {
-                if (await WorkAsync() == Together)
+                if (await WorkAsync())
                     continue;
             }
-            catch (StoreException e)
+            catch (Exception e)
             {
-                LogNotStored(e.Message); // they stand in the store, open
+                LogFailed(e.Message, Unexpected(e)); // they stand in the store, open
             }
 
             await inbox.WaitAsync(stoppingToken);
         }
     }
 
-    /// <returns>How many were worked on.</returns>
-    private async Task<int> WorkAsync()
+    /// <summary>Works off the oldest deliveries, all in one transaction. Where that fails, each is tried by itself from then on: one that cannot
+    /// be stored keeps no other back.</summary>
+    /// <returns>Whether there are more.</returns>
+    /// <exception cref="StoreException">The store cannot be written.</exception>
+    public async Task<bool> WorkAsync()
     {
-        var (outcomes, count) = await store.TransactAsync(async sql =>
+        var taken = new List<string>();
+        try
         {
-            var taken = await Deliveries.TakeAsync(sql, Together);
+            if (await WorkAsync(sql => Deliveries.TakeAsync(sql, Together), taken) == Together)
+                return true;
+        }
+        catch (Exception e) when (taken.Count > 0)
+        {
+            LogFailed(e.Message, Unexpected(e));
+            await store.Deliveries.FailAsync(taken, MostTries);
+        }
+
+        foreach (var id in await store.Deliveries.FailedAsync(Together))
+        {
+            health.Turn(nameof(Intake), Seen.Health.Soon); // each may take as long as a whole turn
+            try
+            {
+                await WorkAsync(sql => Deliveries.TakeAsync(sql, id), []);
+            }
+            catch (Exception e)
+            {
+                if (await store.Deliveries.FailAsync([id], MostTries) == 0)
+                    LogAgain(id, e.Message, Unexpected(e));
+                else
+                    LogSetAside(id, MostTries, e.Message, Unexpected(e));
+            }
+        }
+
+        return false;
+    }
+
+    /// <param name="taken">Is told which were taken, also where that fails.</param>
+    /// <returns>How many were worked on.</returns>
+    private async Task<int> WorkAsync(Func<ISql, ValueTask<List<(string Id, byte[] Body)>>> take, List<string> taken)
+    {
+        var outcomes = await store.TransactAsync(async sql =>
+        {
+            var deliveries = await take(sql);
+            taken.Clear();
+            taken.AddRange(deliveries.Select(d => d.Id));
             var said = new List<Action>();
-            foreach (var (id, body) in taken)
+            foreach (var (id, body) in deliveries)
             {
                 said.Add(await ActAsync(sql, id, body));
                 await Deliveries.DoneAsync(sql, id);
             }
 
-            return (said, taken.Count);
+            return said;
         });
         foreach (var say in outcomes)
             say();
-        if (count > 0)
+        if (outcomes.Count > 0)
             queue.Set();
-        return count;
+        return outcomes.Count;
     }
+
+    /// <summary>Where it happened is told only of what nobody reckoned with.</summary>
+    private static Exception? Unexpected(Exception e) => e is StoreException ? null : e;
 
     /// <summary>Takes jobs that were found to be queued as if a delivery had told of them.</summary>
     public async Task FoundAsync(IReadOnlyCollection<WorkflowJob> jobs)
@@ -124,5 +170,11 @@ internal sealed partial class Intake(Store store, PolicySource policy, InboxWake
     private partial void LogUnusable(string delivery, string reason);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "deliveries could not be worked on: {Reason}")]
-    private partial void LogNotStored(string reason);
+    private partial void LogFailed(string reason, Exception? unexpected);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "delivery {Delivery} could not be worked on and is tried again: {Reason}")]
+    private partial void LogAgain(string delivery, string reason, Exception? unexpected);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "delivery {Delivery} is set aside after {Tries} tries: {Reason}")]
+    private partial void LogSetAside(string delivery, int tries, string reason, Exception? unexpected);
 }

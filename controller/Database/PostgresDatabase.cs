@@ -134,10 +134,19 @@ internal sealed class PostgresDatabase : IDatabase
             // The names of SQLite's types and parameters; none of the three signs stands for anything else in the store's statements.
             var command = new NpgsqlCommand(sql.Replace('?', '$').Replace("BLOB", "BYTEA", StringComparison.Ordinal).Replace("INTEGER", "BIGINT", StringComparison.Ordinal), connection);
             foreach (var value in values)
-                command.Parameters.Add(new NpgsqlParameter { Value = value is int number ? (long)number : value ?? DBNull.Value });
+                command.Parameters.Add(new NpgsqlParameter { Value = Bound(value) });
             return command;
         }
     }
+
+    /// <summary>PostgreSQL's texts hold every character but one, which names from outside may hold all the same: it is left out.</summary>
+    private static object Bound(object? value) => value switch
+    {
+        null => DBNull.Value,
+        int number => (long)number,
+        string text => text.Replace("\0", "", StringComparison.Ordinal),
+        _ => value,
+    };
 
     private sealed class PostgresRow(NpgsqlDataReader reader) : IRow
     {

@@ -31,9 +31,9 @@ internal static class Some
     public static string Text(Order order) => JsonSerializer.Serialize(order, OrderJson.Default.Order);
 
     /// <summary>A delivery as it passes <see cref="Controller.Delivery.Verify"/>.</summary>
-    public static Delivery Delivery()
+    public static Delivery Delivery(Action<JsonObject>? change = null)
     {
-        var body = Event();
+        var body = Event(change);
         var headers = new Microsoft.AspNetCore.Http.HeaderDictionary
         {
             ["X-Hub-Signature-256"] = Webhooks.Sign(Encoding.UTF8.GetString(Secret), body), ["X-GitHub-Delivery"] = $"{Guid.NewGuid()}", ["X-GitHub-Event"] = "workflow_job",
