@@ -96,13 +96,14 @@ internal sealed partial class Heart(Store store, Health health, TimeProvider tim
             {
                 return;
             }
-            catch (Exception e) when (e is StoreException or TimeoutException)
+            catch (Exception e)
             {
+                // Whatever it is: not to have beaten is to count as gone.
                 LogMissed(e.Message);
                 if (time.GetElapsedTime(last) < store.Membership.StopAfter)
                     continue;
                 Leads = false;
-                await _member.CancelAsync();
+                _ = _member.CancelAsync(); // it holds at once; who listens may fail, and the beat goes on
             }
         }
     }

@@ -13,12 +13,14 @@ public sealed class HeartTests : IAsyncLifetime
     private readonly HandMovedTime _time = new(new DateTimeOffset(2026, 11, 21, 12, 0, 0, TimeSpan.Zero));
     private readonly string _folder = Directory.CreateTempSubdirectory("mayfly-heart-").FullName;
     private readonly Channel<string> _told = Channel.CreateUnbounded<string>();
+    private FaultyClock _clock = null!;
     private Store _store = null!;
     private Heart _heart = null!;
 
     public async ValueTask InitializeAsync()
     {
-        _store = await Store.OpenAsync(Path.Combine(_folder, "controller.db"), Some.Lease, _time);
+        _clock = new FaultyClock(_time);
+        _store = await Store.OpenAsync(Path.Combine(_folder, "controller.db"), Some.Lease, _clock);
         _heart = new Heart(_store, Some.Health(_store, _time), _time, NullLogger<Heart>.Instance);
     }
 
@@ -64,8 +66,28 @@ public sealed class HeartTests : IAsyncLifetime
         }
     }
 
+    [Fact]
+    public async Task Whatever_keeps_it_from_beating_ends_its_membership_until_it_beats_again()
+    {
+        await _heart.StartAsync(TestContext.Current.CancellationToken);
+        Assert.True(_heart.Leads);
+        var member = _heart.Member;
+        using var listener = member.Register(() => throw new InvalidOperationException("who listens fails too"));
+
+        _clock.Fails = true;
+        await RunAsync(() => !_heart.Leads);
+        Assert.True(member.IsCancellationRequested);
+
+        _clock.Fails = false;
+        await RunAsync(() => _heart.Leads);
+        Assert.False(_heart.Member.IsCancellationRequested);
+
+        Task RunAsync(Func<bool> isDone) => _time.RunAsync(isDone, () => false, TimeSpan.FromSeconds(1), 20 * Some.Lease, TestContext.Current.CancellationToken);
+    }
+
     public async ValueTask DisposeAsync()
     {
+        _clock.Fails = false;
         await _heart.StopAsync(CancellationToken.None);
         _heart.Dispose();
         await _store.DisposeAsync();
@@ -79,5 +101,13 @@ public sealed class HeartTests : IAsyncLifetime
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
         limit.CancelAfter(World.Limit);
         return await _told.Reader.ReadAsync(limit.Token);
+    }
+
+    /// <summary>The store's clock; its failure is none that the store knows.</summary>
+    private sealed class FaultyClock(TimeProvider time) : TimeProvider
+    {
+        public volatile bool Fails;
+
+        public override DateTimeOffset GetUtcNow() => Fails ? throw new InvalidOperationException("no time") : time.GetUtcNow();
     }
 }
