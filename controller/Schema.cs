@@ -85,15 +85,19 @@ internal static class Schema
         """,
     ];
 
+    /// <summary>The version that this program works with.</summary>
+    public static int Newest => Steps.Length;
+
     /// <summary>Takes the steps that were not taken yet.</summary>
+    /// <param name="to">The version to arrive at.</param>
     /// <exception cref="StoreException">The database is a newer controller's, or a step failed; then none was taken.</exception>
-    public static Task<int> MigrateAsync(IDatabase database) => database.TransactAsync(async sql =>
+    public static Task<int> MigrateAsync(IDatabase database, int to) => database.TransactAsync(async sql =>
     {
         await sql.LockAsync("schema");
         var version = await sql.SchemaVersionAsync();
-        if (version > Steps.Length)
-            throw new StoreException($"the database is of version {version}, this program knows {Steps.Length}: run the newer controller");
-        for (; version < Steps.Length; version++)
+        if (version > to)
+            throw new StoreException($"the database is of version {version}, this program knows {to}: run the newer controller");
+        for (; version < to; version++)
         {
             foreach (var statement in Steps[version].Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries))
                 await sql.ExecuteAsync(statement);

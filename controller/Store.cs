@@ -40,7 +40,7 @@ internal sealed class Store : IAsyncDisposable
         var database = setting.Contains('=', StringComparison.Ordinal) ? PostgresDatabase.Open(setting, password) : (IDatabase)new SqliteDatabase(setting, time);
         try
         {
-            await Schema.MigrateAsync(database);
+            await Schema.MigrateAsync(database, Schema.Newest);
             return new Store(database, $"{Environment.MachineName}-{Environment.ProcessId}-{Guid.NewGuid():N}", lease);
         }
         catch

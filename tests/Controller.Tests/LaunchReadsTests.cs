@@ -25,7 +25,7 @@ public sealed class LaunchReadsTests : IAsyncDisposable
     [Fact]
     public async Task A_claim_and_a_look_read_no_more_where_more_jobs_wait()
     {
-        await Schema.MigrateAsync(_database);
+        await Schema.MigrateAsync(_database, Schema.Newest);
         await QueueAsync(1, 50);
         await RowsAsync(); // since when the repository has had a turn
         var few = await RowsAsync();
@@ -48,7 +48,7 @@ public sealed class LaunchReadsTests : IAsyncDisposable
     [Fact]
     public async Task No_statement_goes_through_all_launches_that_are_kept()
     {
-        await Schema.MigrateAsync(_database);
+        await Schema.MigrateAsync(_database, Schema.Newest);
         _database.Statements.Clear();
         await QueueAsync(1, 3);
         var claimed = await _queue.ClaimAsync(2, (waiting, _, _) => waiting.First());

@@ -483,41 +483,8 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         Assert.Equal((Bill.Known, 1_234_567_890_123, Bill.Unknown, null), (first.Bill, first.MicroUsd, second.Bill, second.MicroUsd));
     }
 
-    [Fact]
-    public async Task A_database_of_the_first_version_is_migrated_and_its_launches_under_way_go_on()
-    {
-        await using (var old = new SqliteDatabase(Path.Combine(_folder, "controller.db"), _time))
-        {
-            await old.TransactAsync(async sql =>
-            {
-                foreach (var statement in FirstVersion.Split(';'))
-                    await sql.ExecuteAsync(statement);
-                return 0;
-            });
-        }
-
-        var store = await OpenAsync("sqlite");
-        Assert.Empty(await ClaimAsync(store)); // whose job it is is not known yet
-        await QueueAsync(store, 1); // the delivery that began it is open still
-        var launch = Assert.Single(await ClaimAsync(store));
-        Assert.Equal((LaunchState.Storing, "i-1", 3, 1L), (launch.State, launch.InstanceId, launch.Spent, launch.JobId));
-        Assert.Equal("d1", Assert.Single(await store.Deliveries.OpenAsync()));
-    }
-
     /// <summary>An age that everything has, by whichever clock.</summary>
     private static readonly TimeSpan Future = TimeSpan.FromSeconds(-5);
-
-    /// <summary>As the first release made it, with a launch that it was at.</summary>
-    private const string FirstVersion =
-        """
-        CREATE TABLE delivery (id TEXT PRIMARY KEY, received_at TEXT NOT NULL, body BLOB NOT NULL, done INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0);
-        CREATE INDEX delivery_open ON delivery (received_at) WHERE done = 0;
-        CREATE TABLE launch (repository TEXT NOT NULL, key TEXT NOT NULL, state TEXT NOT NULL, instance_id TEXT, runner_name TEXT, conclusion TEXT,
-          reason TEXT, ending TEXT, timeline TEXT, spent INTEGER NOT NULL DEFAULT 0, changed_at TEXT NOT NULL, PRIMARY KEY (repository, key));
-        INSERT INTO delivery (id, received_at, body) VALUES ('d1', '2026-11-20T12:00:00.0000000Z', x'7B7D');
-        INSERT INTO launch (repository, key, state, instance_id, spent, changed_at) VALUES ('octo-org/octo-repo', '1-1', 'Storing', 'i-1', 3, '2026-11-20T12:00:00.0000000Z');
-        PRAGMA user_version = 1
-        """;
 
     private static WorkflowJob Job(long id, JobAction action = JobAction.Queued) => Some.Job(action, "mayfly", "'; DROP TABLE launch; -- ü") with { Id = id };
 
