@@ -45,7 +45,7 @@ internal sealed partial class Fleet(AwsSites sites, SpotBreaker breaker, Setting
             spent = await launches.UndoneAsync(launch.Id); // the same token would be answered the same
             if (!isSpot || !Pools.FallsBack(order.Spot))
                 throw Failure(errors);
-            if (errors.Count == 0 || errors.Any(e => LaunchTroubles.Of(e.Code) != LaunchTrouble.NoCapacity))
+            if (errors.All(e => LaunchTroubles.IsLasting(e.Code)) || errors.Any(e => LaunchTroubles.Of(e.Code) == LaunchTrouble.Passing))
             {
                 await launches.UndoneAsync(launch.Id); // it says nothing of spot, so the next turn is spot's again
                 throw Failure(errors);

@@ -79,6 +79,15 @@ public sealed class TemplateSpotTests : IAsyncLifetime
         Assert.Equal([$"mayfly-{job.Id}-1-0: spot"], AskedFor(job));
     }
 
+    [Fact]
+    public async Task A_pool_that_a_zone_does_not_have_keeps_no_job_from_on_demand()
+    {
+        await using var bed = await ReconcileBed.StartAsync("default: {instance-types: [m7i.large, m7a.large]}\n");
+        bed.Lab.Fleet.Refusals["m7i.large/spot"] = "InvalidFleetConfiguration";
+        bed.Lab.Fleet.Refusals["m7a.large/spot"] = "InsufficientInstanceCapacity";
+        Assert.False((await bed.LaunchAsync("mayfly", "spot=auto")).Instance.Spot);
+    }
+
     private IEnumerable<string> AskedFor(Job job) => _markets.Where(m => m.Key.StartsWith($"mayfly-{job.Id}-1-", StringComparison.Ordinal)).Select(m => $"{m.Key}: {m.Value}").Order(StringComparer.Ordinal);
 
     /// <summary>So many jobs without spot that it is kept off.</summary>
