@@ -9,6 +9,9 @@ internal sealed class HandMovedTime : TimeProvider
 {
     private const int MostSteps = 10;
 
+    /// <summary>Looks, a millisecond or more apart.</summary>
+    private const int MostStill = 10;
+
     /// <summary>What hangs for so long waits for this clock itself.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(1);
 
@@ -78,16 +81,18 @@ internal sealed class HandMovedTime : TimeProvider
         return timer;
     }
 
-    /// <summary>Two looks in a row saw no timer set, nothing that waits for a thread and nothing under way.</summary>
+    /// <summary>Two looks in a row saw no timer set, nothing that waits for a thread and nothing under way. The pool's count of what
+    /// waits is of the whole process: one that stands still is of somebody else's blocked thread, and no step is to wait for that.</summary>
     private async Task QuietAsync(Func<bool> isBusy, CancellationToken cancel)
     {
-        var (quiet, seen, began) = (0, TimersSet, System.GetTimestamp());
+        var (quiet, still, seen, waiting, began) = (0, 0, TimersSet, -1L, System.GetTimestamp());
         while (quiet < 2 && System.GetElapsedTime(began) < Patience)
         {
             await Task.Delay(TimeSpan.FromMilliseconds(1), System, cancel);
-            var now = TimersSet;
-            quiet = now == seen && ThreadPool.PendingWorkItemCount == 0 && !isBusy() ? quiet + 1 : 0;
-            seen = now;
+            var (now, pending) = (TimersSet, ThreadPool.PendingWorkItemCount);
+            still = pending == waiting ? still + 1 : 0;
+            quiet = now == seen && (pending == 0 || still >= MostStill) && !isBusy() ? quiet + 1 : 0;
+            (seen, waiting) = (now, pending);
         }
     }
 
