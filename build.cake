@@ -163,7 +163,7 @@ Task("Controller")
     .Description("Publish the controller")
     .Does(() => Once("controller", Sources("controller", "agent/Contract", "agent/Aws"), Artifact("controller", "mayfly-controller"), () => Publish("controller", "controller/Controller.csproj", Artifact("controller"))));
 
-#load "inputs.cake"
+#load "packer/inputs.cake"
 #load "controller/container.cake"
 #load "packer/image.cake"
 #load "tests/tests.cake"

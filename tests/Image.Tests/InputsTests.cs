@@ -3,7 +3,7 @@ using Xunit;
 
 namespace Mayfly.Image.Tests;
 
-/// <summary>inputs.cake, by which the build sees that something has changed.</summary>
+/// <summary>packer/inputs.cake, by which the build sees that something has changed.</summary>
 public sealed class InputsTests : IDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("mayfly-inputs-").FullName;
@@ -12,7 +12,7 @@ public sealed class InputsTests : IDisposable
     public async Task A_link_counts_by_where_it_points_and_need_point_nowhere_here()
     {
         await File.WriteAllTextAsync(Path.Combine(_folder, "test.cake"), $$"""
-            #load "{{Built.Path("inputs.cake")}}"
+            #load "{{Built.Path("packer/inputs.cake")}}"
             var files = System.IO.Directory.CreateDirectory("{{_folder}}/files").FullName;
             void Tell(string after) => Console.WriteLine($"said {after} {DigestOf([files])}");
             void Link(string name, string to)
