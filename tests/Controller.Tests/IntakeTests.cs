@@ -1,5 +1,4 @@
 using Mayfly.Aws;
-using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Mayfly.Controller.Tests;
@@ -7,9 +6,9 @@ namespace Mayfly.Controller.Tests;
 /// <summary>What becomes of deliveries that stand in the inbox, on both databases.</summary>
 public sealed class IntakeTests(PostgresServer postgres) : IAsyncDisposable
 {
-    private readonly string _folder = Directory.CreateTempSubdirectory("mayfly-intake-").FullName;
+    private readonly OpenedStores _stores = new(postgres);
     private readonly SsmClient _nobody = new(AwsConnection.To("ssm", "eu-central-1", new AwsKeys("", "", null), TimeSpan.FromSeconds(1), TimeProvider.System));
-    private readonly Lines _log = new();
+    private readonly LogLines<Intake> _log = new();
     private Store _store = null!;
     private PolicySource _policy = null!;
 
@@ -18,8 +17,7 @@ public sealed class IntakeTests(PostgresServer postgres) : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         _policy.Dispose();
-        await _store.DisposeAsync();
-        Directory.Delete(_folder, recursive: true);
+        await _stores.DisposeAsync();
     }
 
     /// <summary>YAML and JSON can write this character, and PostgreSQL's texts cannot hold it.</summary>
@@ -88,21 +86,9 @@ public sealed class IntakeTests(PostgresServer postgres) : IAsyncDisposable
     private async Task<Intake> StartAsync(string kind)
     {
         var (settings, time) = (Some.Settings(), TimeProvider.System);
-        _store = await Store.OpenAsync(kind == "sqlite" ? Path.Combine(_folder, "controller.db") : await postgres.NewDatabaseAsync(), Some.Lease, time);
+        _store = await _stores.OpenAsync(await _stores.SettingAsync(kind), time);
         await _store.Membership.RenewAsync();
         _policy = new PolicySource(await PolicySource.ReadAsync(settings, TestContext.Current.CancellationToken), settings, _nobody, time, NullLogger<PolicySource>.Instance);
         return new Intake(_store, _policy, new InboxWake(time), new QueueWake(time), Some.Health(_store, time), _log);
-    }
-
-    private sealed class Lines : ILogger<Intake>
-    {
-        public List<string> All { get; } = [];
-
-        public IDisposable? BeginScope<TState>(TState state)
-            where TState : notnull => null;
-
-        public bool IsEnabled(LogLevel logLevel) => true;
-
-        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) => All.Add(formatter(state, exception));
     }
 }

@@ -1,7 +1,6 @@
 using System.Text.Json.Nodes;
 using Mayfly.Aws;
 using Mayfly.Lab;
-using Microsoft.Extensions.Logging;
 
 namespace Mayfly.Controller.Tests;
 
@@ -10,7 +9,7 @@ namespace Mayfly.Controller.Tests;
 public sealed class PolicySourceTests : IDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("mayfly-policy-").FullName;
-    private readonly Lines _log = new();
+    private readonly LogLines<PolicySource> _log = new();
 
     /// <summary>A file asks nothing of SSM.</summary>
     private readonly SsmClient _nobody = new(AwsConnection.To("ssm", "eu-central-1", new AwsKeys("", "", null), TimeSpan.FromSeconds(1), TimeProvider.System));
@@ -142,16 +141,4 @@ public sealed class PolicySourceTests : IDisposable
     }
 
     private void Write(string text) => System.IO.File.WriteAllText(File, text);
-
-    private sealed class Lines : ILogger<PolicySource>
-    {
-        public List<string> All { get; } = [];
-
-        public IDisposable? BeginScope<TState>(TState state)
-            where TState : notnull => null;
-
-        public bool IsEnabled(LogLevel logLevel) => true;
-
-        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) => All.Add(formatter(state, exception));
-    }
 }

@@ -5,29 +5,21 @@ namespace Mayfly.Controller.Tests;
 /// <summary>A store that an earlier controller made, on both databases.</summary>
 public sealed class SchemaTests(PostgresServer postgres) : IAsyncDisposable
 {
-    private readonly string _folder = Directory.CreateTempSubdirectory("mayfly-schema-").FullName;
-    private readonly List<Store> _opened = [];
-
-    private string File => Path.Combine(_folder, "controller.db");
+    private readonly OpenedStores _stores = new(postgres);
 
     public static TheoryData<string> Kinds => StoreTests.Kinds;
 
-    public async ValueTask DisposeAsync()
-    {
-        foreach (var store in _opened)
-            await store.DisposeAsync();
-        Directory.Delete(_folder, recursive: true);
-    }
+    public ValueTask DisposeAsync() => _stores.DisposeAsync();
 
     /// <summary>Several controllers start at once where there are several.</summary>
     [Theory]
     [MemberData(nameof(Kinds))]
     public async Task A_store_of_any_earlier_version_is_migrated_once_and_its_launch_under_way_goes_on(string kind)
     {
-        var database = kind == "sqlite" ? "" : await postgres.NewDatabaseAsync();
+        var database = await _stores.SettingAsync(kind);
         for (var version = 0; version < Schema.Newest; version++)
         {
-            var setting = kind == "sqlite" ? Path.Combine(_folder, $"{version}.db") : $"{database};Search Path=version{version}";
+            var setting = kind == "sqlite" ? Path.Combine(_stores.Folder, $"{version}.db") : $"{database};Search Path=version{version}";
             await using (var old = Open(setting))
             {
                 if (kind != "sqlite")
@@ -37,9 +29,8 @@ public sealed class SchemaTests(PostgresServer postgres) : IAsyncDisposable
                     await old.TransactAsync(sql => FillAsync(sql, version));
             }
 
-            Task<Store>[] opening = [.. Enumerable.Range(0, kind == "sqlite" ? 1 : 3).Select(_ => Task.Run(() => Store.OpenAsync(setting, Some.Lease, TimeProvider.System)))];
-            _opened.AddRange(await Task.WhenAll(opening));
-            var store = _opened[^1];
+            Task<Store>[] opening = [.. Enumerable.Range(0, kind == "sqlite" ? 1 : 3).Select(_ => Task.Run(() => _stores.OpenAsync(setting, TimeProvider.System)))];
+            var store = (await Task.WhenAll(opening))[^1];
             Assert.Equal(Schema.Newest, await store.TransactAsync(sql => sql.SchemaVersionAsync()));
             if (version == 0)
                 continue;
@@ -57,7 +48,8 @@ public sealed class SchemaTests(PostgresServer postgres) : IAsyncDisposable
     [Fact]
     public async Task A_database_of_the_first_version_is_migrated_and_its_launches_under_way_go_on()
     {
-        await using (var old = new SqliteDatabase(File, TimeProvider.System))
+        var file = await _stores.SettingAsync("sqlite");
+        await using (var old = new SqliteDatabase(file, TimeProvider.System))
         {
             await old.TransactAsync(async sql =>
             {
@@ -67,8 +59,7 @@ public sealed class SchemaTests(PostgresServer postgres) : IAsyncDisposable
             });
         }
 
-        _opened.Add(await Store.OpenAsync(File, Some.Lease, TimeProvider.System));
-        var store = _opened[0];
+        var store = await _stores.OpenAsync(file, TimeProvider.System);
         Assert.Empty(await ClaimAsync(store)); // whose job it is is not known yet
         await QueueAsync(store); // the delivery that began it is open still
         var launch = Assert.Single(await ClaimAsync(store));

@@ -6,19 +6,12 @@ namespace Mayfly.Controller.Tests;
 /// <summary>What is kept and how it is handed out: the same on SQLite and on PostgreSQL.</summary>
 public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
 {
-    private readonly string _folder = Directory.CreateTempSubdirectory("mayfly-store-").FullName;
+    private readonly OpenedStores _stores = new(postgres);
     private readonly ManualTime _time = new(new DateTimeOffset(2026, 11, 21, 12, 0, 0, TimeSpan.Zero));
-    private readonly List<Store> _opened = [];
-    private string? _setting;
 
     public static TheoryData<string> Kinds => ["sqlite", "postgresql"];
 
-    public async ValueTask DisposeAsync()
-    {
-        foreach (var store in _opened)
-            await store.DisposeAsync();
-        Directory.Delete(_folder, recursive: true);
-    }
+    public ValueTask DisposeAsync() => _stores.DisposeAsync();
 
     [Theory]
     [MemberData(nameof(Kinds))]
@@ -500,10 +493,5 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         return 0;
     });
 
-    private async Task<Store> OpenAsync(string kind)
-    {
-        _setting ??= kind == "sqlite" ? Path.Combine(_folder, "controller.db") : await postgres.NewDatabaseAsync();
-        _opened.Add(await Store.OpenAsync(_setting, Some.Lease, _time));
-        return _opened[^1];
-    }
+    private async Task<Store> OpenAsync(string kind) => await _stores.OpenAsync(await _stores.SettingAsync(kind), _time);
 }
