@@ -38,10 +38,11 @@ public sealed class PaceTests
 
         Task[] waiting = [.. Enumerable.Range(0, 5).Select(TakeAsync)];
         Assert.Equal(TimeSpan.FromSeconds(6), pace.Until(1));
-        foreach (var task in waiting)
+        for (var who = 0; who < waiting.Length; who++)
         {
+            Assert.True(SpinWait.SpinUntil(() => _time.TimersSet > who, World.Limit), "the next in line set no timer"); // only then the clock may move
             _time.Move(TimeSpan.FromSeconds(1));
-            await task.WaitAsync(World.Limit, Cancel);
+            await waiting[who].WaitAsync(World.Limit, Cancel);
         }
 
         Assert.Equal([0, 1, 2, 3, 4], order);
