@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Globalization;
 using System.Text.Json;
 using Mayfly.Controller.Database;
@@ -26,6 +27,10 @@ internal sealed class LaunchQueue(IDatabase database, string controller)
     /// <summary>Repositories that are asked for their first in line at once.</summary>
     private const int Together = 16;
 
+    /// <summary>Launches that this controller claimed and has not left. What bears its name in the store and is not here nobody is at: the answer to the
+    /// claim was lost, or it stopped when it was cut off from the store, and is a member again before another has noticed.</summary>
+    private readonly ConcurrentDictionary<LaunchId, bool> _atWork = new();
+
     /// <summary>The first in line of each repository; ?1 how many, ?2 now, and the repositories from ?3 on.</summary>
     private static readonly string FirstInLine = string.Join(" UNION ALL ", Enumerable.Range(3, Together).Select(number => string.Create(CultureInfo.InvariantCulture,
         $"""
@@ -50,29 +55,40 @@ internal sealed class LaunchQueue(IDatabase database, string controller)
         return ((await NewestAsync(sql, job))!, true);
     }
 
-    /// <summary>Claims launches for this controller: first those that were begun and nobody is at, then whose turn it is in the queue.</summary>
-    public Task<List<LaunchRecord>> ClaimAsync(int most, NextInLine next) => database.TransactAsync(async sql =>
+    /// <summary>Claims launches for this controller: first those that were begun and nobody is at, then whose turn it is in the queue. It is
+    /// at each until <see cref="Left"/>.</summary>
+    public async Task<List<LaunchRecord>> ClaimAsync(int most, NextInLine next)
     {
-        await sql.LockAsync("queue"); // or two controllers would fill the same place below a cap
-        var now = sql.Now.ToText();
-        var begun = $"state IN ('Launching', 'Storing', 'Undoing') AND {Membership.IsFree("?1")}";
-        var found = await sql.QueryAsync(
-            $"SELECT repository, key FROM launch WHERE {LaunchReader.IsOpen} AND {begun} AND job_id <> 0 AND not_before <= ?1 ORDER BY queued_at LIMIT ?2",
-            row => new LaunchId(row.Text(0), row.Text(1)), now, most);
-        if (found.Count < most)
-            found.AddRange(await InLineAsync(sql, most - found.Count, next));
-        var claimed = new List<LaunchRecord>();
-        foreach (var id in found)
+        var claimed = await database.TransactAsync(async sql =>
         {
-            // Found without a lock: the job may have been dropped or refused since, which stands.
-            if (await sql.ExecuteAsync(
-                $"UPDATE launch SET state = CASE state WHEN 'Waiting' THEN 'Launching' ELSE state END, owner = ?4, tries = tries + 1, changed_at = ?1 WHERE repository = ?2 AND key = ?3 AND (state = 'Waiting' OR {begun})",
-                now, id.Repository, id.Key, controller) == 1)
-                claimed.Add((await LaunchReader.FindAsync(sql, id))!);
-        }
+            await sql.LockAsync("queue"); // or two controllers would fill the same place below a cap
+            var now = sql.Now.ToText();
+            var begun = $"state IN ('Launching', 'Storing', 'Undoing') AND (owner = ?2 OR {Membership.IsFree("?1")})";
+            var found = await sql.QueryAsync(
+                $"SELECT repository, key FROM launch WHERE {LaunchReader.IsOpen} AND {begun} AND job_id <> 0 AND not_before <= ?1 ORDER BY queued_at LIMIT ?3",
+                row => new LaunchId(row.Text(0), row.Text(1)), now, controller, most + _atWork.Count);
+            found = [.. found.Where(id => !_atWork.ContainsKey(id)).Take(most)];
+            if (found.Count < most)
+                found.AddRange(await InLineAsync(sql, most - found.Count, next));
+            var claims = new List<LaunchRecord>();
+            foreach (var id in found)
+            {
+                // Found without a lock: the job may have been dropped or refused since, which stands.
+                if (await sql.ExecuteAsync(
+                    $"UPDATE launch SET state = CASE state WHEN 'Waiting' THEN 'Launching' ELSE state END, owner = ?2, tries = tries + 1, changed_at = ?1 WHERE repository = ?3 AND key = ?4 AND (state = 'Waiting' OR {begun})",
+                    now, controller, id.Repository, id.Key) == 1)
+                    claims.Add((await LaunchReader.FindAsync(sql, id))!);
+            }
 
+            return claims;
+        });
+        foreach (var launch in claimed)
+            _atWork[launch.Id] = true;
         return claimed;
-    });
+    }
+
+    /// <summary>This controller is no longer at a launch that it claimed. If that has not come to an end, any may claim it, this one too.</summary>
+    public void Left(LaunchId id) => _atWork.TryRemove(id, out _);
 
     /// <summary>Queues another machine for a job whose last one is of no use to it.</summary>
     /// <returns>False if somebody did so before.</returns>

@@ -102,7 +102,7 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySo
         }
         catch (Exception) when (limit.IsCancellationRequested)
         {
-            // it stands in the store and is taken up from there
+            LogLeft(launch.Id.Repository, launch.JobId); // it stands in the store and is taken up from there
         }
         catch (ClaimLostException e)
         {
@@ -132,6 +132,7 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySo
         finally
         {
             Interlocked.Decrement(ref _underWay);
+            store.Queue.Left(launch.Id);
             queue.Set();
         }
     }
@@ -175,6 +176,9 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySo
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "job {Job} of {Repository}: attempt {Attempt} failed, again in {Pause}: {Reason}")]
     private partial void LogRetry(string repository, long job, int attempt, TimeSpan pause, string reason, Exception? unexpected);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "job {Job} of {Repository}: its launch is left where it stands, for whoever takes it up")]
+    private partial void LogLeft(string repository, long job);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "{Reason}")]
     private partial void LogLost(string reason);

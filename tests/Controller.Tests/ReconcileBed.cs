@@ -140,7 +140,7 @@ internal sealed class ReconcileBed : IAsyncDisposable
     }
 
     /// <summary>Takes a launch up and leaves it again, as a controller does that ends.</summary>
-    public async Task TakeUpAsync() => await Store.Launches.AgainAfterAsync(Assert.Single(await ClaimAsync()).Id, TimeSpan.Zero);
+    public async Task TakeUpAsync() => Store.Queue.Left(Assert.Single(await ClaimAsync()).Id);
 
     public async Task AssertNothingToTryAsync() => Assert.Empty(await ClaimAsync());
 

@@ -11,6 +11,35 @@ public sealed class SeveralControllersTests(PostgresServer postgres)
     private const int Jobs = 60;
     private static readonly string[] Labels = ["mayfly"];
 
+    /// <summary>Cut off from the store for less than its lease, it has stopped what it was at, and no other may take that up.</summary>
+    [Fact]
+    public async Task One_that_is_back_in_time_finishes_the_launch_that_it_left()
+    {
+        var database = await postgres.NewDatabaseAsync();
+        await using var line = new CuttableLine(postgres.Socket);
+        await using var world = await World.StartAsync(controller: false);
+        await world.StartControllerAsync(new Dictionary<string, string> { ["Mayfly__Database"] = line.To(database), ["Mayfly__Lease"] = "6" });
+        using var left = new ManualResetEventSlim();
+        var cut = 0;
+        world.Lab.Ec2.Disturb = (action, _) =>
+        {
+            if (action != "CreateFleet" || Interlocked.Exchange(ref cut, 1) != 0)
+                return;
+            line.Cut();
+            left.Wait(World.Limit);
+        };
+
+        var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
+        await world.LineAsync($"job {job.Id} of octo-org/octo-repo: its launch is left where it stands");
+        line.Mend();
+        left.Set();
+
+        await world.LineAsync("launched i-", $"{job.Id}");
+        Assert.Equal($"octo-org/octo-repo:{job.Id}-1", Assert.Single(world.Living).Tags[Tags.Launch]);
+        Assert.Equal(ConfigParameter.NameFor(world.Living[0].Id), Assert.Single(world.Lab.Ssm.Parameters).Name);
+        Assert.Equal($"mayfly-{job.Id}-1", Assert.Single(world.Lab.GitHub.Runners.All).Name);
+    }
+
     /// <summary>Two are killed and replaced, the third is cut off from the store for longer than its lease, each at a random moment.</summary>
     [Fact]
     public async Task Under_load_with_two_killed_and_one_cut_off_no_job_is_lost_and_none_gets_two_machines()
@@ -71,7 +100,8 @@ public sealed class SeveralControllersTests(PostgresServer postgres)
             limit.CancelAfter(2 * World.Limit);
             for (int launched; (launched = (await store.Launches.AliveAsync()).Count) < count;)
             {
-                Assert.False(limit.IsCancellationRequested, $"{launched} of {count} are launched after {2 * World.Limit}: seed {seed}, moments {string.Join(", ", moments)}");
+                if (limit.IsCancellationRequested)
+                    Assert.Fail($"{launched} of {count} are launched after {2 * World.Limit}: seed {seed}, moments {string.Join(", ", moments)}; {string.Join(", ", (await store.CountAsync(leads: false)).States)}; the logs' last lines:\n{string.Join('\n', world.Log.TakeLast(60))}");
                 await Task.Delay(TimeSpan.FromMilliseconds(200), TimeProvider.System, TestContext.Current.CancellationToken);
             }
         }

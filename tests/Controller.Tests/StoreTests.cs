@@ -143,6 +143,8 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
         Assert.Empty(await ClaimAsync(store));
         await store.Launches.AgainAfterAsync(later, TimeSpan.FromHours(1));
         await store.Launches.AgainAfterAsync(now, TimeSpan.FromSeconds(-1));
+        store.Queue.Left(later);
+        store.Queue.Left(now);
         var again = Assert.Single(await ClaimAsync(store));
         Assert.Equal((now, 2), (again.Id, again.Tries));
     }
@@ -219,6 +221,27 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
 
     [Theory]
     [MemberData(nameof(Kinds))]
+    public async Task What_a_controller_has_left_unfinished_it_takes_up_itself_if_nobody_else_does(string kind)
+    {
+        var store = await OpenAsync(kind);
+        await store.Membership.RenewAsync();
+        var (left, atWork) = (await QueueAsync(store, 1), await QueueAsync(store, 2));
+        Assert.Equal(2, (await ClaimAsync(store)).Count);
+        Assert.Empty(await ClaimAsync(store));
+        store.Queue.Left(left);
+        Assert.Equal((left, 2), Assert.Single(await ClaimAsync(store)) is var again ? (again.Id, again.Tries) : default);
+        Assert.Empty(await ClaimAsync(store));
+
+        // Silent for too long, it may be at them all the same: not twice.
+        await store.Membership.LeaveAsync();
+        Assert.Empty(await ClaimAsync(store));
+        await store.Launches.LaunchedAsync(atWork, "i-1");
+        store.Queue.Left(atWork);
+        Assert.Empty(await ClaimAsync(store));
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
     public async Task What_a_controller_that_is_gone_was_at_is_taken_up_and_what_a_living_one_is_at_is_not(string kind)
     {
         var first = await OpenAsync(kind);
@@ -230,6 +253,7 @@ public sealed class StoreTests(PostgresServer postgres) : IAsyncDisposable
             Assert.False(await second.Membership.RenewAsync());
         Assert.Empty(await ClaimAsync(second));
         await first.Membership.LeaveAsync();
+        first.Queue.Left(id);
         Assert.True(kind == "sqlite" || await second.Membership.RenewAsync());
         Assert.Equal(id, Assert.Single(await ClaimAsync(second)).Id);
         if (kind != "sqlite")
