@@ -22,11 +22,11 @@ internal sealed partial class Accountant(Store store, AwsSites sites, Heart hear
             if (!await store.Launches.PricedAsync(launch.Id, microUsd))
                 continue; // another has led meanwhile
             var usd = microUsd / 1_000_000m;
+            LastWords.Tell(launch, usd); // before its line: who reads that finds it in the metrics
             if (usd is { } cost)
                 LogCost(launch.InstanceId ?? "", launch.JobId, launch.Id.Repository, cost, launch.Usage!.Seconds, launch.Usage.InstanceType, launch.Usage.Zone, launch.Usage.Market);
             else
                 LogUnknown(launch.InstanceId ?? "", launch.JobId, launch.Id.Repository, unknown ?? "");
-            LastWords.Tell(launch, usd);
         }
     }
 
