@@ -13,7 +13,7 @@ internal sealed class MachineLayers : IDisposable
     public MachineLayers(int process, string folder)
     {
         // Reads until it is closed, and says when it is there.
-        _holder = Process.Start(new ProcessStartInfo("nsenter", [$"--target={process}", "--mount", "--wd=/", "sh", "-c", "echo; exec cat"]) { RedirectStandardInput = true, RedirectStandardOutput = true })
+        _holder = Process.Start(new ProcessStartInfo("nsenter", [$"--target={process}", "--mount", "--wdns=/", "sh", "-c", "echo; exec cat"]) { RedirectStandardInput = true, RedirectStandardOutput = true })
             ?? throw new InvalidOperationException("nsenter did not start");
         _ = _holder.StandardOutput.ReadLine() ?? throw new InvalidOperationException($"process {process} has no mount namespace to enter");
         Folder = $"/proc/{_holder.Id}/root{folder}";

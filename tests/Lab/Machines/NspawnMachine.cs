@@ -73,6 +73,9 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
 
     private string Device => "mf" + instance.Id[^8..];
 
+    /// <summary>Of whom the kernel ends with the first process of its namespace: 128 and SIGKILL.</summary>
+    private const int KilledExitCode = 128 + 9;
+
     private const string AgentUnit = "payload/system.slice/mayfly-agent.service";
 
     private string Cgroup => Path.Combine(CgroupRoot, $"mayfly-{instance.Id}");
@@ -190,17 +193,18 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
 
     public Task MendNetworkAsync() => LabNetwork.MendAsync(instance.Address, Device);
 
-    /// <summary>Runs a shell command as the machine's root, in its namespaces.</summary>
+    /// <summary>Runs a shell command as the machine's root, in its namespaces. A machine that ends meanwhile, be it because of the command, takes
+    /// it along: that is no failure of the command.</summary>
     /// <exception cref="InvalidOperationException">It failed: carries what it printed.</exception>
     public async Task<string> RunAsync(string command)
     {
         using var process = Process.Start(new ProcessStartInfo("nsenter",
-            [$"--target={InitProcessId()}", "--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup", "--root", "--wd=/", "/bin/sh", "-c", command]) { RedirectStandardOutput = true, RedirectStandardError = true })
+            [$"--target={InitProcessId()}", "--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup", "--root", "--wdns=/", "/bin/sh", "-c", command]) { RedirectStandardOutput = true, RedirectStandardError = true })
             ?? throw new InvalidOperationException("nsenter did not start");
         var error = process.StandardError.ReadToEndAsync();
         var output = await process.StandardOutput.ReadToEndAsync();
         await process.WaitForExitAsync();
-        return process.ExitCode == 0 ? output : throw new InvalidOperationException($"{command}: {await error}");
+        return process.ExitCode is 0 or KilledExitCode ? output : throw new InvalidOperationException($"{command}: {await error}");
     }
 
     private async Task FollowAsync(Process process)
