@@ -127,9 +127,18 @@ internal sealed class Bed : IAsyncDisposable
     /// <summary>Waits for an event; a machine that ends without it fails the test at once, with its last words.</summary>
     public async Task<LabEvent> WaitForAsync(string source, string name)
     {
-        var first = await Lab.Journal.WaitForAsync(e => (e.Source == source && e.Name == name) || e is { Source: "ec2", Name: "instance terminated" },
-            _limit, TestContext.Current.CancellationToken);
-        return first.Name == name ? first : throw new InvalidOperationException($"the machine ended before '{name}': {Ending?.Ending}: {Ending?.Detail}");
+        try
+        {
+            var first = await Lab.Journal.WaitForAsync(e => (e.Source == source && e.Name == name) || e is { Source: "ec2", Name: "instance terminated" },
+                _limit, TestContext.Current.CancellationToken);
+            return first.Name == name ? first : throw new InvalidOperationException($"the machine ended before '{name}': {Ending?.Ending}: {Ending?.Detail}; its console's last lines:\n{LastLines()}");
+        }
+        catch (TimeoutException e)
+        {
+            throw new TimeoutException($"{e.Message}\nits console's last lines:\n{LastLines()}", e);
+        }
+
+        string LastLines() => string.Join('\n', Console.TakeLast(30));
     }
 
     public async ValueTask DisposeAsync()
