@@ -42,15 +42,17 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
     private const string Limits = "[Service]\nEnvironment=MAYFLY_LIMITS=if-offered\n";
 
     /// <summary>
-    /// Waits in its new namespaces until the network is laid, enters a cgroup of its own, mounts the root under two views in
-    /// memory, the system's and the job's, and becomes systemd-nspawn. Arguments: the cgroup, the root (file or folder), the mount point, MiB, and what
-    /// to become.
+    /// Opens the console, waits in its new namespaces until the network is laid, enters a cgroup of its own, mounts the root under two views in
+    /// memory, the system's and the job's, and becomes systemd-nspawn, which holds the console open. Arguments: the cgroup, the root (file or folder),
+    /// the mount point, MiB, the console, and what to become.
     /// </summary>
     private const string Script =
         """
-        echo ready; read go
         set -e
-        cgroup=$1 image=$2 at=$3 size=$4; shift 4
+        cgroup=$1 image=$2 at=$3 size=$4 console=$5; shift 5
+        exec 3<> "$console"
+        echo ready; read go
+        exec <&3 >&3 3>&-
         echo 0 > "$cgroup/cgroup.procs"
         mount -t tmpfs -o size="${size}m" tmpfs "$at"
         mkdir "$at/lower" "$at/root" "$at.run/job-root"
@@ -59,7 +61,7 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
           name=$(basename "$view"); mkdir "$at/$name.upper" "$at/$name.work"
           mount -t overlay overlay -o "lowerdir=$at/lower,upperdir=$at/$name.upper,workdir=$at/$name.work" "$view"
         done
-        exec "$@" < /dev/null
+        exec "$@"
         """;
 
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -106,12 +108,14 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
         await File.WriteAllTextAsync(at + ".unit", Limits + options.UnitDropIn(instance));
         Directory.CreateDirectory(Cgroup);
 
+        var terminal = new PseudoTerminal();
         var start = new ProcessStartInfo("/usr/bin/unshare") { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
         foreach (var argument in (IEnumerable<string>)[
-            "--net", "--mount", "--", "/bin/sh", "-c", Script, "sh", Cgroup, root, at, $"{options.ScratchMiB}",
+            "--net", "--mount", "--", "/bin/sh", "-c", Script, "sh", Cgroup, root, at, $"{options.ScratchMiB}", terminal.Path,
             "timeout", "--kill-after=5", options.Limit.TotalSeconds.ToString("F0", CultureInfo.InvariantCulture),
             "systemd-nspawn", "--quiet", "--boot", $"--directory={at}/root", $"--machine={instance.Id}", "--register=no", "--keep-unit",
-            "--capability=all", "--private-users=no", "--console=read-only", "--kill-signal=SIGKILL",
+            "--capability=all", "--private-users=no", "--kill-signal=SIGKILL",
+            "--console=pipe", $"--bind={terminal.Path}:/dev/console", // a console of its own would drop what it has not passed on when its machine dies
             $"--bind={run}:/run/mayfly", $"--bind-ro={at}.network:/run/systemd/network/10-lab.network", $"--bind-ro={at}.dns:/run/systemd/resolve/resolv.conf",
             $"--bind-ro={at}.unit:/run/systemd/system/mayfly-agent.service.d/lab.conf",
             $"--load-credential=mayfly.environment:{at}.environment", .. options.Arguments(instance),
@@ -123,7 +127,7 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
         await LabNetwork.JoinAsync(_process.Id, instance.Address, Device);
         await _process.StandardInput.WriteLineAsync("go");
         _process.StandardInput.Close();
-        _ = FollowAsync(_process);
+        _ = FollowAsync(_process, terminal);
     }
 
     public void Kill()
@@ -207,11 +211,15 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
         return process.ExitCode is 0 or KilledExitCode ? output : throw new InvalidOperationException($"{command}: {await error}");
     }
 
-    private async Task FollowAsync(Process process)
+    private async Task FollowAsync(Process process, PseudoTerminal terminal)
     {
         var errors = process.StandardError.ReadToEndAsync();
-        while (await process.StandardOutput.ReadLineAsync() is { } line)
-            Tell(line.TrimEnd('\r'));
+        await Task.Factory.StartNew(() =>
+        {
+            foreach (var line in terminal.ReadLines())
+                Tell(line);
+        }, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        terminal.Dispose();
         await process.WaitForExitAsync();
         foreach (var error in (await errors).Split('\n', StringSplitOptions.RemoveEmptyEntries))
             Tell($"nspawn: {error}");
