@@ -50,8 +50,9 @@ internal sealed class LightRun(Lab.Lab lab, Instance instance, Runner runner, st
             throw new InvalidOperationException($"the machine ended before a note with '{part}':\n{string.Join('\n', Console)}");
     }
 
-    /// <summary>Lets a step go on that waits for a file <c>go</c> in its workspace. The workspace may be full.</summary>
-    public Task GoAsync() => Machine.RunAsync("for workspace in /run/mayfly/job-root/var/lib/mayfly/work/*/*/; do rm -f $workspace/fill; touch $workspace/go; done");
+    /// <summary>Lets a step go on that waits for a file <c>go</c> in its workspace, once there is one. The workspace may be full.</summary>
+    public Task GoAsync() => Machine.RunAsync(
+        $"timeout 60 sh -c 'until cd /run/mayfly/job-root/var/lib/mayfly/work/{lab.GitHub.Options.Repository}/{lab.GitHub.Options.Repository} 2> /dev/null; do sleep 0.1; done; rm -f fill; touch go'");
 
     /// <summary>The agent's process, once there is one.</summary>
     public async Task<int> AgentAsync()
