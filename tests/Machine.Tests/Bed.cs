@@ -17,6 +17,9 @@ internal sealed class Bed : IAsyncDisposable
     /// <summary>A machine is up in 20 s where nothing else runs; CI's may be ten times slower.</summary>
     public static readonly TimeSpan Limit = TimeSpan.FromMinutes(4);
 
+    /// <summary>A machine that is waited for in vain lives so much longer, to be asked why.</summary>
+    private static readonly TimeSpan TimeToTell = TimeSpan.FromSeconds(30);
+
     private const string ImageId = "ami-0123456789abcdef0";
 
     /// <summary>The template's device for scratch and swap; its first is the root.</summary>
@@ -63,7 +66,7 @@ internal sealed class Bed : IAsyncDisposable
             Machine = (lab, instance) =>
             {
                 var options = new QemuOptions(disk,
-                    $"AWS_ENDPOINT_URL_SSM=http://{LabNetwork.Inside}:{lab.AwsAddress.Port}\nAWS_ENDPOINT_URL_EC2=http://{LabNetwork.Inside}:{lab.AwsAddress.Port}\n", bed._folder, bed._limit)
+                    $"AWS_ENDPOINT_URL_SSM=http://{LabNetwork.Inside}:{lab.AwsAddress.Port}\nAWS_ENDPOINT_URL_EC2=http://{LabNetwork.Inside}:{lab.AwsAddress.Port}\n", bed._folder, bed._limit + TimeToTell)
                 {
                     OnConsoleLine = bed.OnConsoleLine,
                     PrepareVolume = prepareVolume,
@@ -135,7 +138,7 @@ internal sealed class Bed : IAsyncDisposable
         }
         catch (TimeoutException e)
         {
-            throw new TimeoutException($"{e.Message}\nits console's last lines:\n{LastLines()}", e);
+            throw new TimeoutException($"{e.Message}\n{await ((QemuMachine)Lab.Fleet.Instances.Single().Machine!).DescribeAsync()}; its console's last lines:\n{LastLines()}", e);
         }
 
         string LastLines() => string.Join('\n', Console.TakeLast(30));

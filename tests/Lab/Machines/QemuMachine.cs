@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Net.Sockets;
 using System.Text;
+using System.Text.Json.Nodes;
 using Mayfly.Lab.Ec2;
 
 namespace Mayfly.Lab.Machines;
@@ -41,6 +42,8 @@ internal sealed class QemuMachine(Instance instance, QemuOptions options, TimePr
     private const string FirmwareVariables = "/usr/share/OVMF/OVMF_VARS_4M.fd";
     /// <summary>EC2 gives a system some minutes.</summary>
     private static readonly TimeSpan ShutDownLimit = TimeSpan.FromMinutes(2);
+
+    private static readonly TimeSpan DescribeLimit = TimeSpan.FromSeconds(20);
 
     private static readonly TimeSpan ConsolePause = TimeSpan.FromMilliseconds(50);
 
@@ -145,6 +148,23 @@ internal sealed class QemuMachine(Instance instance, QemuOptions options, TimePr
         using var file = new FileStream(ConsoleFile, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
         using var reader = new StreamReader(file, Encoding.UTF8);
         return reader.ReadToEnd();
+    }
+
+    /// <summary>Where a machine stands that says nothing: how much of its root it has read, and what its processors are at.</summary>
+    public async Task<string> DescribeAsync()
+    {
+        try
+        {
+            using var limit = new CancellationTokenSource(DescribeLimit, time);
+            using var monitor = await QemuMonitor.ConnectAsync(MonitorSocket, limit.Token);
+            var reads = await monitor.ReadsAsync("root", limit.Token);
+            var registers = (string?)await monitor.ExecuteAsync("human-monitor-command", new JsonObject { ["command-line"] = "info registers -a" }, limit.Token) ?? "";
+            return $"it has read {reads.Bytes} bytes of its root in {reads.Requests} requests; {string.Join("; ", registers.Split('\n').Select(l => l.Trim()).Where(l => l.StartsWith("CPU#", StringComparison.Ordinal) || l.StartsWith("RIP=", StringComparison.Ordinal) || l.StartsWith("EIP=", StringComparison.Ordinal)))}";
+        }
+        catch (Exception e) when (e is SocketException or IOException or InvalidOperationException or OperationCanceledException)
+        {
+            return $"QEMU does not say what it is at: {e.Message}";
+        }
     }
 
     private List<string> Arguments(string variables)
