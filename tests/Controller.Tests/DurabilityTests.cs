@@ -17,7 +17,7 @@ public sealed class DurabilityTests
         var (job, status) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
         Assert.Equal(202, status);
         await killed;
-        Assert.Single(await world.StoredAsync(s => s.Deliveries.OpenAsync()));
+        Assert.Equal(1, await world.StoredAsync(s => s.Deliveries.CountAsync())); // done or not: its job is in the queue by then
         world.Lab.GitHub.Disturb = null;
         await world.StartControllerAsync();
         await world.AssertLaunchedOnceAsync(job);
