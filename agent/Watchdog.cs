@@ -9,22 +9,28 @@ namespace Mayfly.Agent;
 /// </summary>
 internal sealed class Watchdog : IDisposable
 {
+    private readonly Lock _lock = new();
     private readonly Socket _socket;
     private readonly ITimer _timer;
+    private bool _isOver;
     private long _longestTicks;
 
     private Watchdog(string address, TimeSpan every, TimeProvider time)
     {
-        _socket = new Socket(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified);
+        _socket = new Socket(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified) { Blocking = false };
         // A leading @ stands for the zero byte of an abstract address.
         var endPoint = new UnixDomainSocketEndPoint(address[0] == '@' ? "\0" + address[1..] : address);
         var last = time.GetTimestamp();
         _timer = time.CreateTimer(_ =>
         {
-            _socket.SendTo("WATCHDOG=1"u8, SocketFlags.None, endPoint);
-            // Two at once would be a late one and its successor: which of them counts does not matter.
-            _longestTicks = Math.Max(_longestTicks, time.GetElapsedTime(last).Ticks);
-            last = time.GetTimestamp();
+            lock (_lock)
+            {
+                if (_isOver)
+                    return;
+                Tell(endPoint);
+                _longestTicks = Math.Max(_longestTicks, time.GetElapsedTime(last).Ticks);
+                last = time.GetTimestamp();
+            }
         }, null, every / 10, every); // a word wakes systemd: the first one leaves the processor to the agent's own start
     }
 
@@ -45,6 +51,22 @@ internal sealed class Watchdog : IDisposable
     public void Dispose()
     {
         _timer.Dispose();
-        _socket.Dispose();
+        lock (_lock) // a sign that is just being given is given
+        {
+            _isOver = true;
+            _socket.Dispose();
+        }
+    }
+
+    private void Tell(UnixDomainSocketEndPoint systemd)
+    {
+        try
+        {
+            _socket.SendTo("WATCHDOG=1"u8, SocketFlags.None, systemd);
+        }
+        catch (SocketException e) when (e.SocketErrorCode == SocketError.WouldBlock)
+        {
+            // as many signs as its queue holds wait for it to read them
+        }
     }
 }
