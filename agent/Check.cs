@@ -151,10 +151,23 @@ internal sealed class Check(TimeProvider time)
         var me = await Identity.LearnAsync(new Imds(http, time), cancel);
         for (var look = 1; ; look++)
         {
-            var (holds, detail) = Job(me.Settings.Sudo);
+            var (holds, detail) = LookAtJob(me.Settings.Sudo);
             if (holds || look == Looks)
                 return (holds, detail);
             await Task.Delay(Pause, time, cancel);
+        }
+    }
+
+    /// <summary>A cgroup that goes while it is looked at, such as a container's that ends, says nothing of those that stay.</summary>
+    private static (bool, string) LookAtJob(bool sudo)
+    {
+        try
+        {
+            return Job(sudo);
+        }
+        catch (IOException e)
+        {
+            return (false, e.Message);
         }
     }
 
