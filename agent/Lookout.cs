@@ -47,17 +47,17 @@ internal sealed class Lookout(WorkerWatch worker, SpotWatch spot, Gauge gauge, T
         for (var pause = Round; Await(pause) is var phase && !cancel.IsCancellationRequested;)
         {
             Tell(worker.Look(phase));
+            if (gauged is not { } then || time.GetElapsedTime(then) >= GaugeRound - ShortRound)
+            {
+                gauged = time.GetTimestamp();
+                gauge.Look();
+            }
+
             // A phase that has just begun is no reason to ask sooner.
             if (asked is not { } last || time.GetElapsedTime(last) >= Round - ShortRound || spot.DueIn == TimeSpan.Zero)
             {
                 asked = time.GetTimestamp();
                 Tell(spot.LookAsync(cancel).GetAwaiter().GetResult());
-            }
-
-            if (gauged is not { } then || time.GetElapsedTime(then) >= GaugeRound - ShortRound)
-            {
-                gauged = time.GetTimestamp();
-                gauge.Look();
             }
 
             pause = phase is Phase.Acquiring or Phase.Accepted or Phase.WorkerStarted ? ShortRound : Round;
