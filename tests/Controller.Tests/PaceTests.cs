@@ -59,6 +59,7 @@ public sealed class PaceTests
         await gaveUp.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => first);
         Assert.Equal(TimeSpan.FromSeconds(2), pace.Until(1));
+        Assert.True(SpinWait.SpinUntil(() => _time.TimersSet > 1, World.Limit), "the second in line set no timer"); // only then the clock may move
         _time.Move(TimeSpan.FromSeconds(1));
         await second.WaitAsync(World.Limit, Cancel);
     }

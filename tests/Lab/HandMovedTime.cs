@@ -28,7 +28,14 @@ internal sealed class HandMovedTime : TimeProvider
     public HandMovedTime(DateTimeOffset start) => _stopped = (start, 0);
 
     /// <summary>Timers that were set so far. As long as it grows, something still happens.</summary>
-    public long TimersSet => Interlocked.Read(ref _number);
+    public long TimersSet
+    {
+        get
+        {
+            lock (_lock)
+                return _number;
+        }
+    }
 
     public override DateTimeOffset GetUtcNow() => (_stopped?.Now ?? System.GetUtcNow()) + _moved;
 
@@ -44,10 +51,8 @@ internal sealed class HandMovedTime : TimeProvider
         var before = _moved;
         if (_stopped is null)
             _moved += by; // its timers cannot have it at their own moments, since it goes on meanwhile
-        while (NextUntil(target) is { } timer)
+        while (NextUntil(target, before + by) is { } timer)
             timer.GoOff();
-        lock (_lock)
-            _moved = before + by;
     }
 
     /// <summary>
@@ -111,8 +116,9 @@ internal sealed class HandMovedTime : TimeProvider
         }
     }
 
-    /// <summary>The next timer to go off until a moment, with the clock at its moment; null if there is none.</summary>
-    private HandTimer? NextUntil(DateTimeOffset target)
+    /// <summary>The next timer to go off until a moment, with the clock at its moment; null if there is none, with the clock at the end of its
+    /// move: what is set from then on is due later.</summary>
+    private HandTimer? NextUntil(DateTimeOffset target, TimeSpan moved)
     {
         lock (_lock)
         {
@@ -126,21 +132,21 @@ internal sealed class HandMovedTime : TimeProvider
                 return next.Timer;
             }
 
+            _moved = moved;
             return null;
         }
     }
 
     private long Arm(HandTimer timer, TimeSpan dueTime)
     {
-        var armed = Interlocked.Increment(ref _number);
         lock (_lock)
         {
+            var armed = ++_number;
             timer.Armed = armed;
             if (dueTime != Timeout.InfiniteTimeSpan)
                 _due.Enqueue((timer, armed), (GetUtcNow() + dueTime, armed));
+            return armed;
         }
-
-        return armed;
     }
 
     /// <summary>While the clock still goes by itself, one of the system's timers stands behind each of these.</summary>
