@@ -74,11 +74,11 @@ public sealed class HealthTests : IAsyncLifetime
         Assert.Equal((200, "ready, leads\n"), Said(await _health.ReadyAsync(_heart)));
 
         await _store.TransactAsync(async sql => await sql.ExecuteAsync("ALTER TABLE controller RENAME TO away"));
-        await _time.RunAsync(() => _heart.Member.IsCancellationRequested, () => false, Lease / 6, Lease, Cancel);
+        await Beats.UntilAsync(() => _heart.Member.IsCancellationRequested, _time, _store);
         Assert.Equal((503, "cut off from the store for too long: what this controller was at is another's\n"), Said(await _health.ReadyAsync(_heart)));
 
         await _store.TransactAsync(async sql => await sql.ExecuteAsync("ALTER TABLE away RENAME TO controller"));
-        await _time.RunAsync(() => !_heart.Member.IsCancellationRequested, () => false, Lease / 6, Lease, Cancel);
+        await Beats.UntilAsync(() => !_heart.Member.IsCancellationRequested, _time, _store);
         Assert.Equal((200, "ready, leads\n"), Said(await _health.ReadyAsync(_heart)));
 
         _life.StopApplication();
