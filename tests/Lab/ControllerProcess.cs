@@ -1,30 +1,41 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
+using System.Text.RegularExpressions;
 
 namespace Mayfly.Lab;
 
 /// <summary>The published controller as users start it, pointed at the lab by its own settings and the standard variables.</summary>
-internal sealed class ControllerProcess : IAsyncDisposable
+internal sealed partial class ControllerProcess : IAsyncDisposable
 {
     /// <summary>It starts within a second where it has a processor to itself, which it does not have beside many others.</summary>
     private static readonly TimeSpan StartLimit = TimeSpan.FromMinutes(2);
-    private static readonly TimeSpan StopLimit = TimeSpan.FromSeconds(20);
+
+    /// <summary>Longer than it allows itself: what it was at is then done with.</summary>
+    private static readonly TimeSpan StopLimit = TimeSpan.FromSeconds(60);
 
     private readonly Process _process;
+    private readonly TaskCompletionSource<Uri> _address = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Task _log;
 
-    private ControllerProcess(Process process, Uri address, Task log) => (_process, Address, _log) = (process, address, log);
+    private ControllerProcess(Process process, Action<string> onLine)
+    {
+        _process = process;
+        _log = Task.WhenAll(FollowAsync(process.StandardOutput, onLine), FollowAsync(process.StandardError, onLine));
+    }
 
-    public Uri Address { get; }
+    /// <summary>Where it serves: a port that was free when it came to take one.</summary>
+    public Uri Address => _address.Task.Result;
 
     public int ProcessId => _process.Id;
 
     /// <param name="program">A program, or a <c>.dll</c> for dotnet.</param>
     /// <param name="aws">AWS's address, if not the lab's own.</param>
     /// <param name="onLine">Called for each line of its log.</param>
+    /// <param name="onStarted">Called as soon as it is a process, which may do things before it serves.</param>
+    /// <exception cref="InvalidOperationException">It ended before it served.</exception>
     public static async Task<ControllerProcess> StartAsync(
-        Lab lab, string program, string folder, Uri? aws, Action<string> onLine, IReadOnlyDictionary<string, string>? settings = null)
+        Lab lab, string program, string folder, Uri? aws, Action<string> onLine, IReadOnlyDictionary<string, string>? settings = null, Action<ControllerProcess>? onStarted = null)
     {
         Directory.CreateDirectory(folder);
         var files = new Dictionary<string, string>
@@ -36,14 +47,13 @@ internal sealed class ControllerProcess : IAsyncDisposable
         foreach (var (name, content) in files)
             await File.WriteAllTextAsync(Path.Combine(folder, name), content);
 
-        var address = new Uri($"http://127.0.0.1:{FreePort()}/");
         var start = new ProcessStartInfo(program.EndsWith(".dll", StringComparison.Ordinal) ? "dotnet" : program) { RedirectStandardOutput = true, RedirectStandardError = true };
         if (start.FileName == "dotnet")
             start.ArgumentList.Add(program);
         var endpoint = (aws ?? lab.AwsAddress).AbsoluteUri.TrimEnd('/');
         foreach (var (name, value) in new Dictionary<string, string>
         {
-            ["ASPNETCORE_URLS"] = address.AbsoluteUri,
+            ["ASPNETCORE_URLS"] = "http://127.0.0.1:0",
             ["AWS_REGION"] = lab.Options.Region,
             ["AWS_SHARED_CREDENTIALS_FILE"] = Path.Combine(folder, "credentials"),
             ["AWS_ENDPOINT_URL_EC2"] = endpoint,
@@ -64,10 +74,10 @@ internal sealed class ControllerProcess : IAsyncDisposable
         }
 
         var process = Process.Start(start) ?? throw new InvalidOperationException($"{program} did not start");
-        var log = Task.WhenAll(FollowAsync(process.StandardOutput, onLine), FollowAsync(process.StandardError, onLine));
-        var controller = new ControllerProcess(process, address, log);
+        var controller = new ControllerProcess(process, onLine);
+        onStarted?.Invoke(controller);
         await controller.WaitUntilAliveAsync();
-        lab.GitHub.Webhooks.Target = new Uri(address, "webhook");
+        lab.GitHub.Webhooks.Target = new Uri(controller.Address, "webhook");
         return controller;
     }
 
@@ -109,27 +119,27 @@ internal sealed class ControllerProcess : IAsyncDisposable
 
     private async Task WaitUntilAliveAsync()
     {
-        using var http = new HttpClient();
         using var limit = new CancellationTokenSource(StartLimit);
-        while (true)
+        await Task.WhenAny(_address.Task, _log).WaitAsync(limit.Token);
+        if (!_address.Task.IsCompleted)
+            throw new InvalidOperationException("the controller ended before it served; its log says why");
+        using var http = new HttpClient();
+        await http.GetStringAsync(new Uri(Address, "healthz"), limit.Token);
+    }
+
+    private async Task FollowAsync(StreamReader reader, Action<string> onLine)
+    {
+        while (await reader.ReadLineAsync() is { } line)
         {
-            try
-            {
-                await http.GetStringAsync(new Uri(Address, "healthz"), limit.Token);
-                return;
-            }
-            catch (HttpRequestException) when (!_process.HasExited)
-            {
-                await Task.Delay(TimeSpan.FromMilliseconds(10), TimeProvider.System, limit.Token);
-            }
+            onLine(line);
+            if (ServesAt().Match(line) is { Success: true } serves)
+                _address.TrySetResult(new Uri(serves.Groups[1].Value));
         }
     }
 
-    private static async Task FollowAsync(StreamReader reader, Action<string> onLine)
-    {
-        while (await reader.ReadLineAsync() is { } line)
-            onLine(line);
-    }
+    /// <summary>ASP.NET's own line, in text or as JSON.</summary>
+    [GeneratedRegex("Now listening on: .*(http://127\\.0\\.0\\.1:[0-9]+)")]
+    private static partial Regex ServesAt();
 
     /// <summary>A port of the loopback that nobody listened on a moment ago.</summary>
     internal static int FreePort()

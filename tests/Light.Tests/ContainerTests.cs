@@ -15,7 +15,7 @@ namespace Mayfly.Light.Tests;
 public sealed class ContainerTests(ITestOutputHelper output)
 {
     private static readonly string[] Labels = ["mayfly"];
-    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(2);
 
     [Fact]
     public async Task It_holds_one_program_and_no_shell_and_stays_below_100_MB()
@@ -75,7 +75,10 @@ public sealed class ContainerTests(ITestOutputHelper output)
     }
 
     private Task<ControllerProcess> StartAsync(Lab.Lab lab, ControllerContainer container) =>
-        ControllerProcess.StartAsync(lab, container.Program, container.Folder, null, output.WriteLine);
+        ControllerProcess.StartAsync(lab, container.Program, container.Folder, null, output.WriteLine, new Dictionary<string, string>
+        {
+            ["ASPNETCORE_URLS"] = $"http://127.0.0.1:{ControllerProcess.FreePort()}", // by which the health check finds it
+        });
 
     /// <summary>The entries of the only layer.</summary>
     private static async Task<IReadOnlyList<(string Name, TarEntryType Type, UnixFileMode Mode, int Owner, long Length)>> ReadLayerAsync(string archive)

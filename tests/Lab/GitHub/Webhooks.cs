@@ -20,7 +20,7 @@ internal sealed record Delivery(long Id, Guid Guid, string Event, string Action,
 /// <see cref="RedeliverAsync"/>, <see cref="Log"/> and <see cref="Settled"/>.</summary>
 internal sealed class Webhooks(GitHubOptions options, Journal journal, TimeProvider time) : IDisposable
 {
-    /// <summary>GitHub waits this long for an answer.</summary>
+    /// <summary>GitHub waits for an answer for 10 s. https://docs.github.com/webhooks/using-webhooks/handling-webhook-deliveries</summary>
     private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(10) };
 
     private readonly Lock _lock = new();
@@ -28,6 +28,12 @@ internal sealed class Webhooks(GitHubOptions options, Journal journal, TimeProvi
     private ImmutableList<Delivery> _log = [];
     private Func<Task<int>>? _overtaken;
     private long _lastId = (1L << 53) + 1_000;
+
+    /// <summary>How long an answer is waited for; to be set before the first delivery.</summary>
+    public TimeSpan Patience
+    {
+        set => _http.Timeout = value;
+    }
 
     /// <summary>Where deliveries go; null keeps them undelivered.</summary>
     public Uri? Target { get; set; }
