@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Security.Cryptography;
 using Mayfly.Lab;
@@ -11,7 +12,7 @@ public sealed class GitHubAppTests : IAsyncLifetime
     private static readonly string[] Labels = ["mayfly", "spot=true"];
 
     private readonly ManualTime _time = new(new DateTimeOffset(2026, 11, 21, 12, 0, 0, TimeSpan.Zero));
-    private readonly List<string> _calls = [];
+    private readonly ConcurrentQueue<string> _calls = [];
     private readonly Repo _repo = new(87_654_321, "octo-org/octo-repo");
     private Lab.Lab _lab = null!;
     private GitHubApp _app = null!;
@@ -23,7 +24,7 @@ public sealed class GitHubAppTests : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         _lab = await Lab.Lab.StartAsync(new LabOptions { Time = _time });
-        _lab.GitHub.Disturb = (method, path) => _calls.Add($"{method} {path}");
+        _lab.GitHub.Disturb = (method, path) => _calls.Enqueue($"{method} {path}");
         _app = AppWith(_lab.GitHub.Options.AppKey.ExportParameters(includePrivateParameters: true));
     }
 
@@ -59,7 +60,7 @@ public sealed class GitHubAppTests : IAsyncLifetime
         _lab.GitHub.Disturb = (_, path) => Fail(path.EndsWith("/runners", StringComparison.Ordinal), 401, "Bad credentials");
         Assert.Equal(HttpStatusCode.Unauthorized, (await Assert.ThrowsAsync<GitHubException>(() => _app.FindRunnerAsync(_repo, "x", Cancel))).Status);
         _calls.Clear();
-        _lab.GitHub.Disturb = (method, path) => _calls.Add($"{method} {path}");
+        _lab.GitHub.Disturb = (method, path) => _calls.Enqueue($"{method} {path}");
         await _app.FindRunnerAsync(_repo, "x", Cancel);
         Assert.Equal(1, TokensAsked);
     }

@@ -134,8 +134,10 @@ public sealed class LaunchTests
         world.Lab.Fleet.Refusals["*"] = "InsufficientInstanceCapacity";
         var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
         await world.LineAsync("attempt 1 failed", "InsufficientInstanceCapacity");
+        await world.StopControllerAsync(); // before it tries again
         world.AssertNothingLeft();
         world.Lab.Fleet.Refusals.Clear();
+        await world.StartControllerAsync();
         await world.AssertLaunchedOnceAsync(job);
     }
 
@@ -166,6 +168,7 @@ public sealed class LaunchTests
         };
         await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
         await world.LineAsync(said, code);
+        await world.StopControllerAsync(); // before it tries again
         world.AssertNothingLeft();
     }
 
@@ -276,8 +279,7 @@ public sealed class LaunchTests
         var policy = Path.Combine(world.Folder, "policy.yaml");
         await File.WriteAllTextAsync(policy, "caps: {machines: 1}\ndefault: {vcpus: 4}\n", TestContext.Current.CancellationToken);
         await world.StartControllerAsync(new Dictionary<string, string> { ["Mayfly__Policy"] = policy });
-        var (first, _) = await world.Lab.GitHub.Jobs.QueueAsync("first", Labels, []);
-        await world.AssertLaunchedOnceAsync(first);
+        await world.RunJobAsync(Labels); // its machine is still there
         var (second, _) = await world.Lab.GitHub.Jobs.QueueAsync("second", Labels, []);
         await world.LineAsync("jobs wait", "1 machines with 4 vCPUs are alive");
         Assert.Single(world.Lab.Fleet.Instances);
@@ -290,6 +292,7 @@ public sealed class LaunchTests
 
         // A cap that is lowered meanwhile holds for what was queued under the old one.
         var (third, _) = await world.Lab.GitHub.Jobs.QueueAsync("third", Labels, []);
+        await world.LineAsync($"job {third.Id}", "is queued");
         await File.WriteAllTextAsync(policy, "caps: {vcpus: 3}\ndefault: {vcpus: 2}\n", TestContext.Current.CancellationToken);
         await world.LineAsync($"no machine for octo-org/octo-repo:{third.Id}-1", "counts for 4 vCPUs", "together is 3");
         Assert.Equal(LaunchState.Refused, (await world.LaunchOfAsync(third))!.State);
@@ -317,7 +320,11 @@ public sealed class LaunchTests
     {
         await using var world = await World.StartAsync();
         using var stopping = new ManualResetEventSlim();
-        world.Lab.Ssm.Disturb = (action, _) => stopping.Wait(World.Limit, CancellationToken.None);
+        world.Lab.Ssm.Disturb = (action, _) =>
+        {
+            if (action == "PutParameter")
+                stopping.Wait(World.Limit, CancellationToken.None);
+        };
         var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
         await world.EventAsync("ec2", "instance launched");
         using (var process = Process.GetProcessById(world.Controller.ProcessId))

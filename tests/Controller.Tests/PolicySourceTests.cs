@@ -100,9 +100,9 @@ public sealed class PolicySourceTests : IDisposable
     {
         var start = new DateTimeOffset(2026, 11, 21, 12, 0, 0, TimeSpan.Zero);
         var time = new HandMovedTime(start);
-        await using var lab = await Lab.Lab.StartAsync(new LabOptions { Time = time });
+        await using var lab = await Lab.Lab.StartAsync(new LabOptions { Time = time, SignatureTime = TimeProvider.System });
         Environment.SetEnvironmentVariable("AWS_ENDPOINT_URL_SSM", lab.AwsAddress.AbsoluteUri);
-        using var connection = AwsConnection.To("ssm", lab.Options.Region, new AwsKeys(lab.User.Id, lab.User.Secret, null), TimeSpan.FromSeconds(10), time);
+        using var connection = AwsConnection.To("ssm", lab.Options.Region, new AwsKeys(lab.User.Id, lab.User.Secret, null), World.Limit, TimeProvider.System);
         var settings = Some.Settings() with { Policy = "ssm:/mayfly/controller/policy" };
         var first = new PolicyRead(PolicyFile.Parse(settings.Policy, "default: {allow: {cpu: 4}}", settings), "");
         using var source = new PolicySource(first, settings, new SsmClient(connection), time, _log);
@@ -127,7 +127,7 @@ public sealed class PolicySourceTests : IDisposable
 
         void Put(string policy) => lab.Ssm.Put(new JsonObject { ["Name"] = "/mayfly/controller/policy", ["Value"] = policy, ["Type"] = "String", ["Overwrite"] = true }, lab.User.Principal);
 
-        Task UntilAsync(Func<bool> isDone) => time.RunAsync(isDone, () => lab.Requests > 0, TimeSpan.FromSeconds(10), TimeSpan.FromHours(1), Cancel);
+        Task UntilAsync(Func<bool> isDone) => time.RunAsync(isDone, () => lab.Requests > 0, TimeSpan.FromSeconds(10), TimeSpan.FromDays(1), Cancel);
     }
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;

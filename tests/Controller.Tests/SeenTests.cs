@@ -59,19 +59,22 @@ public sealed partial class SeenTests
         var usd = double.Parse(cost.Split(" cost ")[1].Split(' ')[0], CultureInfo.InvariantCulture);
         Assert.Equal((1, usd), (samples["mayfly_job_cost_usd_count{market=\"on-demand\"}"], samples["mayfly_job_cost_usd_sum{market=\"on-demand\"}"]));
         Assert.Equal(usd, samples["mayfly_spent_usd_total{market=\"on-demand\",repository=\"octo-org/octo-repo\"}"]);
-        var trace = await collector.BodyAsync("/v1/traces");
+        var trace = await collector.BodiesAsync("/v1/traces", "mayfly.cost_usd"); // of the span that ends last
         var id = JobTrace.IdOf(new LaunchId("octo-org/octo-repo", $"{job.Id}-1")).ToHexString();
         Assert.Contains(id, Convert.ToHexStringLower(trace), StringComparison.Ordinal);
         var text = System.Text.Encoding.Latin1.GetString(trace);
         foreach (var word in (string[])["mayfly-controller", "queue and launch", "runner start", "wait for the job", "job-succeeded", "mayfly.cost_usd", "m7i.large", "eu-central-1a", "on-demand", world.Lab.Fleet.Instances.Single().Id])
             Assert.Contains(word, text, StringComparison.Ordinal);
-        await collector.BodyAsync("/v1/metrics", "mayfly.endings");
+        await collector.BodiesAsync("/v1/metrics", "mayfly.endings");
     }
 
     [Fact]
     public async Task It_is_ready_while_a_delivery_would_be_kept_and_says_why_when_not()
     {
         await using var world = await World.StartAsync();
+        using var limit = new CancellationTokenSource(World.Limit);
+        while ((await GetAsync(world, "readyz")).Status != 200) // a store that answers late is none to rely on
+            limit.Token.ThrowIfCancellationRequested();
         Assert.Equal((200, "ready, leads\n"), await GetAsync(world, "readyz"));
         Assert.Equal((200, "alive\n"), await GetAsync(world, "healthz"));
         await using (var database = new SqliteDatabase(Path.Combine(world.Folder, "controller.db"), TimeProvider.System))
@@ -118,10 +121,11 @@ public sealed partial class SeenTests
         await world.LineAsync("{Job}", "is queued");
         await world.Lab.GitHub.Webhooks.Settled; // it is listed once it was answered, which may be after the launch
         var delivery = world.Lab.GitHub.Webhooks.Log[0].Guid;
+        await world.LineAsync($"{delivery}", $"{job.Id}");
         var lines = world.Log.Select(l => JsonDocument.Parse(l).RootElement.GetProperty("Properties")).ToList();
         Assert.Contains(lines, l => Of(l, "Delivery") == $"{delivery}" && Of(l, "Job") == $"{job.Id}");
         Assert.Contains(lines, l => Of(l, "Instance") == world.Living[0].Id && Of(l, "Job") == $"{job.Id}");
-        await collector.BodyAsync("/of-metrics", "mayfly.webhook.answers");
+        await collector.BodiesAsync("/of-metrics", "mayfly.webhook.answers");
 
         static string? Of(JsonElement line, string name) => line.TryGetProperty(name, out var value) ? value.ToString() : null;
     }
@@ -166,14 +170,18 @@ public sealed partial class SeenTests
 
         public Uri Address => new(_app.Urls.First());
 
-        /// <summary>The next body that is sent there, or the next that holds a word: metrics are sent again and again.</summary>
-        public async Task<byte[]> BodyAsync(string path, string word = "")
+        /// <summary>What is sent there, up to the first that holds a word: metrics are sent again and again, and a trace in parts.</summary>
+        public async Task<byte[]> BodiesAsync(string path, string word)
         {
             using var limit = new CancellationTokenSource(World.Limit);
+            var all = new List<byte>();
             await foreach (var (at, body) in _taken.Reader.ReadAllAsync(limit.Token))
             {
-                if (at == path && System.Text.Encoding.Latin1.GetString(body).Contains(word, StringComparison.Ordinal))
-                    return body;
+                if (at != path)
+                    continue;
+                all.AddRange(body);
+                if (System.Text.Encoding.Latin1.GetString(body).Contains(word, StringComparison.Ordinal))
+                    return [.. all];
             }
 
             throw new InvalidOperationException("the collector was closed");

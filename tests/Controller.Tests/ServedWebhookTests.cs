@@ -55,7 +55,7 @@ public sealed class ServedWebhookTests(ServedController served) : IClassFixture<
 
     private async Task AssertRefusedAsync(BadDelivery bad, HttpRequestMessage request)
     {
-        using var http = new HttpClient { Timeout = World.Limit };
+        using var http = new HttpClient(new SocketsHttpHandler { Expect100ContinueTimeout = World.Limit }) { Timeout = World.Limit };
         using var response = await http.SendAsync(request, TestContext.Current.CancellationToken);
         var text = await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
         Assert.Equal(bad.Status, (int)response.StatusCode);

@@ -27,11 +27,11 @@ public sealed class SeveralControllersTests(PostgresServer postgres)
                 return;
             line.Cut();
             left.Wait(World.Limit);
+            line.Mend();
         };
 
         var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
         await world.LineAsync($"job {job.Id} of octo-org/octo-repo: its launch is left where it stands");
-        line.Mend();
         left.Set();
 
         await world.LineAsync("launched i-", $"{job.Id}");
