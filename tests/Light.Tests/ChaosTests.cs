@@ -14,7 +14,7 @@ public sealed class ChaosTests(LightBed bed)
     private static readonly TimeSpan Life = TimeSpan.FromSeconds(5);
 
     /// <summary>PID 1 hears of a death at once; the rest is for a busy building machine.</summary>
-    private static readonly TimeSpan Killed = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan Killed = TimeSpan.FromSeconds(60);
 
     /// <summary>The unit's WatchdogSec, and the same.</summary>
     private static readonly TimeSpan Stopped = TimeSpan.FromSeconds(30) + Killed;

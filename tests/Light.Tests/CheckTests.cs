@@ -13,6 +13,7 @@ public sealed class CheckTests(LightBed bed)
         var job = await run.QueueAsync(["sleep 300"]);
         await run.WaitForAsync(Milestone.JobStarted);
 
+        await run.DeadManIsSetAsync();
         var before = await run.Machine.RunAsync("/usr/lib/mayfly/mayfly-agent check; echo exit $?");
         // A unit that is not what its file says is seen; and a hole in the door, and a dead backstop.
         var changed = await run.Machine.RunAsync("""

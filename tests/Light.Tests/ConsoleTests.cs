@@ -37,7 +37,7 @@ public sealed class ConsoleTests(LightBed bed)
 
         await run.TerminatedAsync();
         // The unit's JobTimeoutSec, and what a busy building machine takes.
-        Assert.InRange(since.Elapsed, TimeSpan.Zero, TimeSpan.FromSeconds(10 + 15));
+        Assert.InRange(since.Elapsed, TimeSpan.Zero, TimeSpan.FromSeconds(10 + 60));
         Assert.Equal("Client.InstanceInitiatedShutdown", run.Instance.Reason.Code);
     }
 

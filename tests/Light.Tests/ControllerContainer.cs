@@ -71,5 +71,27 @@ internal sealed class ControllerContainer : IDisposable
 
         """;
 
-    public void Dispose() => Directory.Delete(_own, recursive: true);
+    /// <summary>podman tidies up behind a container in its own time, after it has answered.</summary>
+    public void Dispose()
+    {
+        Assert.True(SpinWait.SpinUntil(IsDeleted, TimeSpan.FromSeconds(60)), $"{_own} could not be deleted");
+
+        bool IsDeleted()
+        {
+            try
+            {
+                Directory.Delete(_own, recursive: true);
+            }
+            catch (DirectoryNotFoundException)
+            {
+                return !Directory.Exists(_own);
+            }
+            catch (IOException)
+            {
+                return false;
+            }
+
+            return true;
+        }
+    }
 }

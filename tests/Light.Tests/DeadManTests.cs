@@ -15,6 +15,7 @@ public sealed class DeadManTests(LightBed bed)
         var run = await bed.LaunchAsync(spot: false, null, null, (LightBed.UnitTag, "WatchdogSec=0"));
         await run.QueueAsync(["sleep 300"]);
         await run.WaitForAsync(Milestone.JobStarted);
+        await run.DeadManIsSetAsync();
         // A check is not content with what the unit's own file says.
         Assert.Contains("FAILS  the machine ends with the agent: WatchdogUSec=", await run.Machine.RunAsync("/usr/lib/mayfly/mayfly-agent check; true"), StringComparison.Ordinal);
         Assert.True(Signals.Send(await run.AgentAsync(), "STOP"));
@@ -45,6 +46,7 @@ public sealed class DeadManTests(LightBed bed)
         await run.QueueAsync(["while [ ! -e go ]; do sleep 0.1; done"]);
         await run.WaitForAsync(Milestone.JobStarted);
 
+        await run.DeadManIsSetAsync();
         // The runner's own phases sum up to 26 minutes and 25 s, and there are 5 minutes of slack.
         Assert.Equal(600 + 1000 + (26 * 60) + 25 + 300, await SecondsOfAsync(run, "mayfly-deadman.timer"));
         Assert.Equal(((6 * 24) + 1) * 3600, await SecondsOfAsync(run, "mayfly-ceiling.timer"));

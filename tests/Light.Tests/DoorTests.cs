@@ -19,8 +19,9 @@ public sealed class DoorTests(LightBed bed)
         await run.WaitForAsync(Milestone.RunnerListening);
         foreach (var address in (string[])[Address, Own])
         {
-            using var ip = Process.Start("nsenter", [$"--target={run.Machine.AgentProcessId()}", "--net", "ip", "-6", "addr", "add", address, "dev", "lo", "nodad"]);
+            using var ip = Process.Start("nsenter", [$"--target={await run.AgentAsync()}", "--net", "ip", "-6", "addr", "add", address, "dev", "lo", "nodad"]);
             await ip.WaitForExitAsync(TestContext.Current.CancellationToken);
+            Assert.Equal(0, ip.ExitCode);
         }
 
         await run.Machine.RunAsync($$"""

@@ -37,12 +37,12 @@ public sealed class HookTests(LightBed bed)
     }
 
     [Theory]
-    [InlineData("exit 3", "exited with 3")]
-    [InlineData("sleep 600", "took longer than 1 s")]
-    public async Task A_hook_that_fails_or_hangs_fails_the_job(string hook, string why)
+    [InlineData("exit 3", 60, "exited with 3")]
+    [InlineData("sleep 600", 1, "took longer than 1 s")]
+    public async Task A_hook_that_fails_or_hangs_fails_the_job(string hook, int limit, string why)
     {
         var (job, log) = await RunAsync(
-            $"echo '{hook}' > {Hooks}/job-started.d/10-mine; chmod +x {Hooks}/job-started.d/10-mine; sed -i s/limit=60/limit=1/ /run/mayfly/job-root/usr/lib/mayfly/hooks/run-hooks");
+            $"echo '{hook}' > {Hooks}/job-started.d/10-mine; chmod +x {Hooks}/job-started.d/10-mine; sed -i s/limit=60/limit={limit}/ /run/mayfly/job-root/usr/lib/mayfly/hooks/run-hooks");
 
         Assert.Equal("failure", job.Conclusion);
         Assert.Contains(log, line => line.Contains(why, StringComparison.Ordinal));

@@ -97,7 +97,7 @@ public sealed class LightBed : IAsyncLifetime
         var id = Lab.Fleet.RunInstances(new QueryInput(query)).SelectMany(e => e.DescendantsAndSelf()).First(e => e.Name.LocalName == "instanceId").Value;
         var instance = Lab.Fleet.Find(id);
         using var files = RunnerFiles.ParseJitConfig(runner.EncodeJitConfig(Lab.GitHub.PublicAddress));
-        using var connection = Aws.AwsConnection.To("ssm", Lab.Options.Region, new Aws.AwsKeys(Lab.User.Id, Lab.User.Secret, null), TimeSpan.FromSeconds(10), TimeProvider.System);
+        using var connection = Aws.AwsConnection.To("ssm", Lab.Options.Region, new Aws.AwsKeys(Lab.User.Id, Lab.User.Secret, null), TimeSpan.FromSeconds(60), TimeProvider.System);
         await new Aws.SsmClient(connection).PutSecureStringAsync(ConfigParameter.NameFor(id), envelope ?? Envelope.Pack(files),
             new Dictionary<string, string> { [ConfigParameter.InstanceTag] = instance.Arn }, TestContext.Current.CancellationToken);
         return new LightRun(Lab, instance, runner, label, ConsoleOf(id));

@@ -54,6 +54,9 @@ internal sealed class LightRun(Lab.Lab lab, Instance instance, Runner runner, st
     public Task GoAsync() => Machine.RunAsync(
         $"timeout 60 sh -c 'until cd /run/mayfly/job-root/var/lib/mayfly/work/{lab.GitHub.Options.Repository}/{lab.GitHub.Options.Repository} 2> /dev/null; do sleep 0.1; done; rm -f fill; touch go'");
 
+    /// <summary>Waits for the launch's own dead-man timer: the agent sets it while the runner starts.</summary>
+    public Task DeadManIsSetAsync() => Machine.RunAsync("timeout 60 sh -c 'until systemctl is-active --quiet mayfly-deadman.timer; do sleep 0.1; done'");
+
     /// <summary>The agent's process, once there is one.</summary>
     public async Task<int> AgentAsync()
     {

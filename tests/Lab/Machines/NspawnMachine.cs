@@ -169,11 +169,24 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
         {
             return [.. Directory.GetFiles(Path.Combine(Cgroup, cgroup), "cgroup.procs", SearchOption.AllDirectories)
                 .SelectMany(File.ReadAllLines).Select(line => int.Parse(line, CultureInfo.InvariantCulture))
-                .Where(id => File.ReadAllText($"/proc/{id}/comm").TrimEnd() == name)];
+                .Where(id => NameOf(id) == name)];
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             return []; // going or gone
+        }
+    }
+
+    /// <summary>Empty for a process that has gone.</summary>
+    private static string NameOf(int processId)
+    {
+        try
+        {
+            return File.ReadAllText($"/proc/{processId}/comm").TrimEnd();
+        }
+        catch (IOException)
+        {
+            return "";
         }
     }
 
