@@ -14,7 +14,7 @@ public sealed class AuditTests
         var settings = await File.ReadAllTextAsync(Built.Path("packer/rootfs/etc/sysctl.d/60-mayfly.conf"), TestContext.Current.CancellationToken);
         await using var bed = await Bed.MakeAsync(tags: new Dictionary<string, string> { [Tags.Sudo] = "true", [Tags.Check] = "true" });
 
-        var printed = await bed.RunJobAsync(Lay(script, "audit.sh"), Lay(settings, "settings"), "sudo bash audit.sh settings || true", "sleep 20");
+        var printed = await bed.RunJobAsync(Lay(script, "audit.sh"), Lay(settings, "settings"), "sudo bash audit.sh settings || true", bed.StepUntilChecked());
 
         var report = printed.Where(line => line.StartsWith("holds  ", StringComparison.Ordinal) || line.StartsWith("FAILS  ", StringComparison.Ordinal)).ToList();
         Assert.Equal(Regex.Count(script, "^holds ", RegexOptions.Multiline), report.Count);

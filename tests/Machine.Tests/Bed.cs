@@ -1,4 +1,6 @@
 using System.Collections.Concurrent;
+using System.Net;
+using System.Net.Sockets;
 using System.Text.Json.Nodes;
 using Mayfly.Contract;
 using Mayfly.Lab;
@@ -22,6 +24,9 @@ internal sealed class Bed : IAsyncDisposable
 
     private const string ImageId = "ami-0123456789abcdef0";
 
+    /// <summary>What a check looks at.</summary>
+    public const int Guarantees = 13;
+
     /// <summary>The template's device for scratch and swap; its first is the root.</summary>
     private const string ScratchDevice = "/dev/sdb";
 
@@ -29,6 +34,9 @@ internal sealed class Bed : IAsyncDisposable
 
     private readonly string _folder = Directory.CreateTempSubdirectory("mayfly-bed-").FullName;
     private readonly ConcurrentQueue<string> _console = new();
+
+    /// <summary>Bound, and listening once the machine has told all that its check found.</summary>
+    private readonly Socket _checked = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
 
     private readonly TimeSpan _limit;
 
@@ -91,6 +99,20 @@ internal sealed class Bed : IAsyncDisposable
         return output;
     }
 
+    /// <summary>A job's step that ends once the check is through that begins with the job.</summary>
+    public string StepUntilChecked()
+    {
+        _checked.Bind(new IPEndPoint(LabNetwork.Inside, 0));
+        var told = 0;
+        Lab.Journal.Recorded += e =>
+        {
+            if (e.Source == "console" && e.Detail.StartsWith("check ", StringComparison.Ordinal) && Interlocked.Increment(ref told) == Guarantees)
+                _checked.Listen();
+        };
+        var at = (IPEndPoint)_checked.LocalEndPoint!;
+        return $"for try in $(seq {_limit.TotalSeconds:F0}); do (exec 3<> /dev/tcp/{at.Address}/{at.Port}) 2> /dev/null && break; sleep 1; done";
+    }
+
     /// <summary>Of root and of egress the policy orders, whatever the launch template says.</summary>
     private async Task<Dictionary<string, string>> WritePolicyAsync()
     {
@@ -122,7 +144,7 @@ internal sealed class Bed : IAsyncDisposable
     {
         var credentials = new Aws.AwsKeys(Lab.User.Id, Lab.User.Secret, null);
         Environment.SetEnvironmentVariable("AWS_ENDPOINT_URL_SSM", Lab.AwsAddress.AbsoluteUri);
-        using var connection = Aws.AwsConnection.To("ssm", Lab.Options.Region, credentials, TimeSpan.FromSeconds(10), TimeProvider.System);
+        using var connection = Aws.AwsConnection.To("ssm", Lab.Options.Region, credentials, TimeSpan.FromSeconds(60), TimeProvider.System);
         await new Aws.SsmClient(connection).PutSecureStringAsync(ConfigParameter.NameFor(instance.Id), envelope,
             new Dictionary<string, string> { [ConfigParameter.InstanceTag] = instance.Arn }, CancellationToken.None);
     }
@@ -149,6 +171,7 @@ internal sealed class Bed : IAsyncDisposable
         var alive = Lab.Fleet.Instances.Select(i => i.Machine!.Ended).ToList();
         await Lab.DisposeAsync();
         await Task.WhenAll(alive);
+        _checked.Dispose();
         Directory.Delete(_folder, recursive: true);
     }
 

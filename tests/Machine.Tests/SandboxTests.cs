@@ -106,12 +106,12 @@ public sealed class SandboxTests
             Stubborn,
             .. Attempts.Concat(UsersAttempts).Select(a => Try(a.Name, a.Command)),
             .. Uses.Select(u => $"if {{ {u.Command}; }} > /tmp/out 2>&1; then echo 'works: {u.Name}'; else echo 'FAILS: {u.Name}'; cat /tmp/out; fi"),
-            "sleep 10"]); // for the rest of the check, which began with the job
+            bed.StepUntilChecked()]);
 
         Assert.Equal([.. Attempts.Concat(UsersAttempts).Select(a => $"held: {a.Name}"), .. Uses.Select(u => $"works: {u.Name}")], output);
         AssertEnded(bed);
         var guarantees = bed.Ending!.Events.Select(e => e.Detail).Where(d => d.StartsWith("check ", StringComparison.Ordinal)).ToList();
-        Assert.Equal(13, guarantees.Count);
+        Assert.Equal(Bed.Guarantees, guarantees.Count);
         Assert.All(guarantees, guarantee => Assert.StartsWith("check holds", guarantee, StringComparison.Ordinal));
     }
 
