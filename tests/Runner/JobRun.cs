@@ -11,8 +11,11 @@ internal sealed class JobRun(JsonObject job, Uri runService, RunnerRoot root, Se
 
     private static readonly TimeSpan MessagePause = TimeSpan.FromSeconds(5);
 
-    /// <summary>What a process that a step left behind may hold the worker's output open for.</summary>
-    private static readonly TimeSpan OutputPatience = TimeSpan.FromSeconds(2);
+    /// <summary>For the output of a worker that died: a process that a step left behind may hold it open.</summary>
+    private static readonly TimeSpan DeadsPatience = TimeSpan.FromSeconds(2);
+
+    /// <summary>For the output of one that ended as it should, and says where its output ends.</summary>
+    private static readonly TimeSpan OutputPatience = TimeSpan.FromSeconds(60);
 
     private readonly string _name = (string)job["jobDisplayName"]!;
 
@@ -44,12 +47,13 @@ internal sealed class JobRun(JsonObject job, Uri runService, RunnerRoot root, Se
             await Task.Delay(Timeout.InfiniteTimeSpan, time, stop);
         await ended.CancelAsync();
         await Task.WhenAll(renewing, cancelling);
-        draining.CancelAfter(OutputPatience);
+        var hasEnded = worker.ExitCode is >= Worker.Succeeded and <= Worker.Succeeded + 5;
+        draining.CancelAfter(hasEnded ? OutputPatience : DeadsPatience);
         await reading;
 
         // A worker that ends in any other way has failed; one that was stopped together with the runner too, although the
         // listener prints that its job was cancelled.
-        var code = worker.ExitCode is >= Worker.Succeeded and <= Worker.Succeeded + 5 ? worker.ExitCode : Worker.Failed;
+        var code = hasEnded ? worker.ExitCode : Worker.Failed;
         var isStopped = stop.IsCancellationRequested;
         string text;
         lock (log)
@@ -87,10 +91,12 @@ internal sealed class JobRun(JsonObject job, Uri runService, RunnerRoot root, Se
     {
         try
         {
-            while (await from.ReadLineAsync(cancel) is { } line)
+            for (var isOver = false; !isOver && await from.ReadLineAsync(cancel) is { } line;)
             {
+                isOver = line.EndsWith(Worker.EndOfOutput, StringComparison.Ordinal); // in a line of its own, or behind one that a step did not end
+                var said = isOver ? line[..^Worker.EndOfOutput.Length] : line + "\n";
                 lock (to)
-                    to.Append(line).Append('\n');
+                    to.Append(said);
             }
         }
         catch (OperationCanceledException)

@@ -82,7 +82,7 @@ internal sealed class Service(RunnerRoot root, string version, TimeProvider time
     {
         try
         {
-            using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(5), time);
+            using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(60), time);
             await SendAsync(HttpMethod.Delete, new Uri(root.Server, "session"), null, limit.Token);
         }
         catch (Exception e) when (e is HttpRequestException or ServiceException or OperationCanceledException)

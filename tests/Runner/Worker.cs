@@ -12,6 +12,10 @@ internal static partial class Worker
 {
     public const string Argument = "spawnclient";
     public const string Cancel = "cancel";
+
+    /// <summary>The last that a worker prints, on both its streams: what a step left behind may hold them open for ever.</summary>
+    public const string EndOfOutput = "\u0004 the worker has no more to say";
+
     public const int Succeeded = 100;
     public const int Failed = 102;
     public const int Cancelled = 103;
@@ -21,6 +25,14 @@ internal static partial class Worker
     private const int Terminate = 15;
 
     public static async Task<int> RunAsync(string root, TimeProvider time)
+    {
+        var result = await DoAsync(root, time);
+        Console.Out.WriteLine(EndOfOutput);
+        Console.Error.WriteLine(EndOfOutput);
+        return result;
+    }
+
+    private static async Task<int> DoAsync(string root, TimeProvider time)
     {
         using var diagnostics = new Diagnostics(root, "Worker", time);
         using var cancel = new CancellationTokenSource();
