@@ -32,7 +32,7 @@ public sealed class MemoryTests
         var serving = ServeAsync(listener);
         Environment.SetEnvironmentVariable("AWS_ENDPOINT_URL_MEMORY", $"http://127.0.0.1:{((IPEndPoint)listener.LocalEndpoint).Port}/");
         var narration = new Narration(new MemoryStream(), () => 1, []);
-        using (var connection = AwsConnection.To("memory", "eu-central-1", new AwsKeys("AKID", "key", null), TimeSpan.FromSeconds(10), TimeProvider.System))
+        using (var connection = AwsConnection.To("memory", "eu-central-1", new AwsKeys("AKID", "key", null), TimeSpan.FromSeconds(60), TimeProvider.System))
         {
             using var config = await JitConfig.TakeAsync(new ParameterSource(new SsmClient(connection), "i-1"), narration, TimeProvider.System, TestContext.Current.CancellationToken);
             Assert.NotEqual(0, CountInMemory(Marker)); // the search does find it
@@ -52,7 +52,7 @@ public sealed class MemoryTests
         using var listener = new TcpListener(IPAddress.Loopback, 0);
         listener.Start();
         var serving = ServeTagsAsync(listener);
-        using var connection = AwsConnection.To("ec2", "eu-central-1", new AwsKeys("AKID", "key", null), TimeSpan.FromSeconds(10), TimeProvider.System);
+        using var connection = AwsConnection.To("ec2", "eu-central-1", new AwsKeys("AKID", "key", null), TimeSpan.FromSeconds(60), TimeProvider.System);
         using (var http = new HttpClient(WipedConnections.MakeHandler(Timeout.InfiniteTimeSpan, useProxy: false)) { BaseAddress = new Uri($"http://127.0.0.1:{((IPEndPoint)listener.LocalEndpoint).Port}/") })
         {
             var source = new TagSource(new Imds(http, TimeProvider.System), new Ec2Client(connection), "i-1");

@@ -24,6 +24,7 @@ public sealed class NarrationTests : IDisposable
 
         var lines = await ReadToEndingAsync();
 
+        Assert.True(_narration.Drain(Patience)); // nobody writes any more to what is disposed of
         Assert.Equal([Milestone.DoorClosed, "note", Milestone.Ending], lines.SkipLast(1).Select(line => ConsoleLine.ParseEvent(line)!.Name));
         Assert.Equal(3, ConsoleLine.ParseEnding(lines[^1])!.Events.Count);
     }

@@ -105,10 +105,9 @@ public sealed class TakeConfigTests : IAsyncLifetime
     [Fact]
     public async Task A_service_that_cannot_be_reached_is_told_apart()
     {
-        using var free = new System.Net.Sockets.TcpListener(System.Net.IPAddress.Loopback, 0);
-        free.Start();
-        Environment.SetEnvironmentVariable("AWS_ENDPOINT_URL_SSM", $"http://{free.LocalEndpoint}/");
-        free.Stop();
+        using var bound = new System.Net.Sockets.Socket(System.Net.Sockets.AddressFamily.InterNetwork, System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Tcp);
+        bound.Bind(new System.Net.IPEndPoint(System.Net.IPAddress.Loopback, 0)); // not listening, and nobody else gets the port
+        Environment.SetEnvironmentVariable("AWS_ENDPOINT_URL_SSM", $"http://{bound.LocalEndPoint}/");
         _connection.Dispose();
         _connection = AwsConnection.To("ssm", _lab.Options.Region, _keys, TimeSpan.FromSeconds(10), _time);
 

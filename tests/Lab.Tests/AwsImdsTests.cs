@@ -91,6 +91,7 @@ public sealed class AwsImdsTests : IAsyncDisposable
 
         Assert.Equal(HttpStatusCode.NotFound, (await GetAsync(imds, "meta-data/spot/instance-action", token)).Status);
         Assert.Equal(HttpStatusCode.NotFound, (await GetAsync(imds, "meta-data/events/recommendations/rebalance", token)).Status);
+        _time.Stop();
         _lab.Fleet.WarnOfInterruption(instance.Id);
         instance.Rebalance = """{"noticeTime": "2026-01-01T00:00:00Z"}""";
 

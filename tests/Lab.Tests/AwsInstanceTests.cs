@@ -106,6 +106,7 @@ public sealed class AwsInstanceTests
         await using var lab = await StartAsync(time: time);
         var client = new AwsClient(lab);
         lab.Ec2.Queries.Lag = TimeSpan.FromSeconds(30);
+        time.Stop();
         var id = (await client.Ec2Async("RunInstances", One)).One("instanceId");
 
         Assert.Empty((await client.Ec2Async("DescribeInstances")).All("instanceId"));

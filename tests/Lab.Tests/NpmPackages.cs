@@ -32,9 +32,12 @@ internal sealed class NpmPackages(string artifacts, string name, params string[]
 
     private async Task InstallAsync(string folder)
     {
-        Directory.CreateDirectory(folder);
+        var apart = folder + ".new"; // what is installed halfway is not to be found
+        if (Directory.Exists(apart))
+            Directory.Delete(apart, recursive: true);
+        Directory.CreateDirectory(apart);
         var start = new ProcessStartInfo("npm") { RedirectStandardError = true, RedirectStandardOutput = true };
-        foreach (var argument in (string[])["install", "--prefix", folder, "--no-audit", "--no-fund", "--ignore-scripts", .. packages])
+        foreach (var argument in (string[])["install", "--prefix", apart, "--no-audit", "--no-fund", "--ignore-scripts", .. packages])
             start.ArgumentList.Add(argument);
         try
         {
@@ -43,10 +46,22 @@ internal sealed class NpmPackages(string artifacts, string name, params string[]
             var output = npm.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
             limit.CancelAfter(InstallLimit);
-            await npm.WaitForExitAsync(limit.Token);
+            try
+            {
+                await npm.WaitForExitAsync(limit.Token);
+            }
+            catch (OperationCanceledException)
+            {
+                npm.Kill(entireProcessTree: true);
+                await npm.WaitForExitAsync(TestContext.Current.CancellationToken);
+            }
+
             await output;
             if (npm.ExitCode != 0)
                 Assert.Skip($"SKIPPED: {string.Join(" and ", packages)} could not be installed; npm says: {await errors}");
+            if (Directory.Exists(folder))
+                Directory.Delete(folder, recursive: true);
+            Directory.Move(apart, folder);
         }
         catch (Win32Exception)
         {

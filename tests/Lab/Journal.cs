@@ -30,8 +30,14 @@ internal sealed class Journal(TimeProvider time)
             _changed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         }
 
-        Recorded?.Invoke(e);
-        changed.SetResult();
+        try
+        {
+            Recorded?.Invoke(e);
+        }
+        finally
+        {
+            changed.SetResult();
+        }
     }
 
     /// <summary>The first event that matches, past or to come.</summary>

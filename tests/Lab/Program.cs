@@ -43,6 +43,9 @@ static async Task<int> ServeAsync(string[] options)
     _ = instance;
     var imds = await lab.OpenImdsAsync(lab.Fleet.Instances.Single().Id);
     var aws = lab.AwsAddress.AbsoluteUri.TrimEnd('/');
+    var stopped = new TaskCompletionSource();
+    using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
+    using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
     Console.WriteLine(
         $"""
         # EC2, SSM, STS and KMS; pretend machines only. The metadata service is that of {lab.Fleet.Instances.Single().Id}.
@@ -59,9 +62,6 @@ static async Task<int> ServeAsync(string[] options)
         export GITHUB_API_URL={lab.GitHubAddress.AbsoluteUri.TrimEnd('/')}
         # serving until stopped
         """);
-    var stopped = new TaskCompletionSource();
-    using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
-    using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
     await stopped.Task;
     return 0;
 

@@ -164,11 +164,11 @@ internal sealed class ScriptedMachine : IMachine, IDisposable
         var work = Task.Delay(_fault == MachineFault.HangsInJob ? Timeout.InfiniteTimeSpan : _script.JobTakes(job), _time, done.Token);
         var first = await Task.WhenAny(work, job.WhenCancelRequested, _instance.WhenSpotNoticed);
         _killed.ThrowIfCancellationRequested();
-        await done.CancelAsync();
         var isInterrupted = first == _instance.WhenSpotNoticed;
         var conclusion = isInterrupted ? "failure" : first == work ? _script.Conclusion(job) : "cancelled";
         _lab.GitHub.Jobs.Complete(job, conclusion);
         _lab.GitHub.Runners.Remove(_runner, "its one job is done");
+        await done.CancelAsync(); // only now: who is called by it may be late, and the clock may have moved on
         if (isInterrupted)
             return ("spot-interrupted", Step.Watch, "EC2 takes this spot instance back; the job was stopped in time for GitHub to hear of it, and can be run again");
         Tell(Step.Watch, Milestone.JobDone, conclusion);
