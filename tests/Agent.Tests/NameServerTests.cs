@@ -15,8 +15,8 @@ public sealed class NameServerTests : IDisposable
 
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
 
-    private readonly Socket _above = new(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
-    private readonly Socket _aboveByTcp = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+    private readonly Socket _above;
+    private readonly Socket _aboveByTcp;
     private readonly List<IPAddress> _through = [];
     private readonly List<string> _denied = [];
     private Task _serving = Task.CompletedTask;
@@ -24,9 +24,7 @@ public sealed class NameServerTests : IDisposable
     public NameServerTests()
     {
         Assert.SkipUnless(Environment.IsPrivilegedProcess, "marking packets needs root: run the tests as root to try the name server");
-        // TCP first: of its ports far more are taken.
-        _aboveByTcp.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        _above.Bind(_aboveByTcp.LocalEndPoint!);
+        (_above, _aboveByTcp) = BindBoth();
         _aboveByTcp.Listen();
         _ = ServeAsync();
         _ = ServeByTcpAsync();
@@ -153,6 +151,26 @@ public sealed class NameServerTests : IDisposable
     {
         _above.Dispose();
         _aboveByTcp.Dispose();
+    }
+
+    /// <summary>One port that is free for datagrams and for streams.</summary>
+    private static (Socket Datagrams, Socket Streams) BindBoth()
+    {
+        for (var attempt = 1; ; attempt++)
+        {
+            var (datagrams, streams) = (new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp), new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
+            try
+            {
+                streams.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+                datagrams.Bind(streams.LocalEndPoint!);
+                return (datagrams, streams);
+            }
+            catch (SocketException e) when (e.SocketErrorCode == SocketError.AddressAlreadyInUse && attempt < 20)
+            {
+                datagrams.Dispose();
+                streams.Dispose();
+            }
+        }
     }
 
     private NameServer Make(string mode, params IPEndPoint[] first)
