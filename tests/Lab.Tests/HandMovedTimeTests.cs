@@ -1,5 +1,13 @@
 namespace Mayfly.Lab.Tests;
 
+/// <summary>A clock that runs waits, from step to step, until nothing in the whole process waits for a thread: nobody else runs beside it.</summary>
+[CollectionDefinition(Name, DisableParallelization = true)]
+public sealed class RunningClock
+{
+    public const string Name = "a clock that runs";
+}
+
+[Collection(RunningClock.Name)]
 public sealed class HandMovedTimeTests
 {
     private static readonly DateTimeOffset Start = new(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);

@@ -7,6 +7,7 @@ using Mayfly.Lab.Machines;
 
 namespace Mayfly.Lab.Tests;
 
+[Collection(RunningClock.Name)]
 public sealed class ScriptedMachineTests
 {
     private static readonly DateTimeOffset Start = new(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
