@@ -27,10 +27,6 @@ internal sealed class LaunchQueue(IDatabase database, string controller)
     /// <summary>Repositories that are asked for their first in line at once.</summary>
     private const int Together = 16;
 
-    /// <summary>Launches that this controller claimed and has not left. What bears its name in the store and is not here nobody is at: the answer to the
-    /// claim was lost, or it stopped when it was cut off from the store, and is a member again before another has noticed.</summary>
-    private readonly ConcurrentDictionary<LaunchId, bool> _atWork = new();
-
     /// <summary>The first in line of each repository; ?1 how many, ?2 now, and the repositories from ?3 on.</summary>
     private static readonly string FirstInLine = string.Join(" UNION ALL ", Enumerable.Range(3, Together).Select(number => string.Create(CultureInfo.InvariantCulture,
         $"""
@@ -38,6 +34,13 @@ internal sealed class LaunchQueue(IDatabase database, string controller)
           SELECT repository, key, queued_at, vcpus, installation FROM launch
           WHERE state = 'Waiting' AND repository = ?{number} AND not_before <= ?2 ORDER BY queued_at, key LIMIT ?1) AS line{number}
         """)));
+
+    /// <summary>Launches that this controller claimed and has not left. What bears its name in the store and is not here nobody is at: the answer to the
+    /// claim was lost, or it stopped when it was cut off from the store, and is a member again before another has noticed.</summary>
+    private readonly ConcurrentDictionary<LaunchId, bool> _atWork = new();
+
+    /// <summary>How many launches this controller is at.</summary>
+    public int AtWork => _atWork.Count;
 
     /// <summary>Puts a job in the queue, unless a machine was decided on before. One that is run again since EC2 interrupted it
     /// is given what EC2 does not take back.</summary>

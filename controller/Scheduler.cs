@@ -24,8 +24,6 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySo
     /// One that is neither finished nor undone is taken up where it stands by the next start, or by another controller.</summary>
     public static readonly TimeSpan FinishLimit = TimeSpan.FromSeconds(15);
 
-    private int _underWay;
-
     private string? _waitsFor;
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -66,7 +64,7 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySo
     }
 
     /// <summary>Launches that can be begun now. No more are claimed: whose turn it is is decided when a place comes free, not before.</summary>
-    private int Places => Math.Min(AtOnce - _underWay, sites.LaunchesLeft(policy.Current.Sites));
+    private int Places => Math.Min(AtOnce - store.Queue.AtWork, sites.LaunchesLeft(policy.Current.Sites));
 
     /// <summary>When to look again: as soon as a place comes free by itself.</summary>
     private TimeSpan UntilPlace => sites.UntilLaunch(policy.Current.Sites) is { } until && until < Wake.LookEvery ? until : Wake.LookEvery;
@@ -88,7 +86,6 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySo
     /// <summary>One try of a launch that was claimed. However it comes out, that is written down.</summary>
     internal async Task LaunchAsync(LaunchRecord launch, CancellationToken finish)
     {
-        Interlocked.Increment(ref _underWay);
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(finish, heart.Member);
         try
         {
@@ -131,7 +128,6 @@ internal sealed partial class Scheduler(Store store, Launcher launcher, PolicySo
         }
         finally
         {
-            Interlocked.Decrement(ref _underWay);
             store.Queue.Left(launch.Id);
             queue.Set();
         }
