@@ -134,8 +134,7 @@ public sealed class LaunchTests
         world.Lab.Fleet.Refusals["*"] = "InsufficientInstanceCapacity";
         var (job, _) = await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
         await world.LineAsync("attempt 1 failed", "InsufficientInstanceCapacity");
-        await world.StopControllerAsync(); // before it tries again
-        world.AssertNothingLeft();
+        await world.StopWithNothingLeftAsync();
         world.Lab.Fleet.Refusals.Clear();
         await world.StartControllerAsync();
         await world.AssertLaunchedOnceAsync(job);
@@ -168,8 +167,7 @@ public sealed class LaunchTests
         };
         await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
         await world.LineAsync(said, code);
-        await world.StopControllerAsync(); // before it tries again
-        world.AssertNothingLeft();
+        await world.StopWithNothingLeftAsync();
     }
 
     [Fact]

@@ -44,8 +44,7 @@ public sealed class TagLaunchTests
         };
         await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
         await world.LineAsync(said, code);
-        await world.StopControllerAsync(); // before it tries again
-        world.AssertNothingLeft();
+        await world.StopWithNothingLeftAsync();
     }
 
     [Fact]
@@ -59,8 +58,7 @@ public sealed class TagLaunchTests
         };
         await world.Lab.GitHub.Jobs.QueueAsync("build", Labels, []);
         await world.LineAsync("attempt 1 failed", "InternalError");
-        await world.StopControllerAsync();
-        world.AssertNothingLeft();
+        await world.StopWithNothingLeftAsync();
         Assert.All(world.Lab.Fleet.Instances, i => Assert.DoesNotContain(i.Tags.Keys, k => k.StartsWith(ConfigTags.Prefix, StringComparison.Ordinal)));
     }
 

@@ -156,6 +156,13 @@ internal sealed class World : IAsyncDisposable
         Assert.Empty(Lab.GitHub.Runners.All);
     }
 
+    /// <summary>The same, of a launch that would be tried again in a moment.</summary>
+    public async Task StopWithNothingLeftAsync()
+    {
+        await StopControllerAsync();
+        AssertNothingLeft();
+    }
+
     /// <summary>Stops the controller as an operator does, so that it has finished what it was at.</summary>
     public async Task StopControllerAsync()
     {
