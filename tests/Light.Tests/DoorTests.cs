@@ -33,7 +33,8 @@ public sealed class DoorTests(LightBed bed)
             "touch /tmp/tried; while [ ! -e /tmp/go ]; do sleep 0.1; done",
             $"curl -s --max-time 10 --interface {Own} http://[{Address}]/ || echo $?",
         ]);
-        await run.Machine.RunAsync("until [ -e /run/mayfly/job-root/tmp/tried ]; do sleep 0.1; done; nft flush ruleset; touch /run/mayfly/job-root/tmp/go");
+        await run.UntilAsync("[ -e /run/mayfly/job-root/tmp/tried ]");
+        await run.Machine.RunAsync("nft flush ruleset; touch /run/mayfly/job-root/tmp/go");
 
         await run.EndAsync();
 

@@ -51,11 +51,19 @@ internal sealed class LightRun(Lab.Lab lab, Instance instance, Runner runner, st
     }
 
     /// <summary>Lets a step go on that waits for a file <c>go</c> in its workspace, once there is one. The workspace may be full.</summary>
-    public Task GoAsync() => Machine.RunAsync(
-        $"timeout 60 sh -c 'until cd /run/mayfly/job-root/var/lib/mayfly/work/{lab.GitHub.Options.Repository}/{lab.GitHub.Options.Repository} 2> /dev/null; do sleep 0.1; done; rm -f fill; touch go'");
+    public async Task GoAsync()
+    {
+        var workspace = $"/run/mayfly/job-root/var/lib/mayfly/work/{lab.GitHub.Options.Repository}/{lab.GitHub.Options.Repository}";
+        await UntilAsync($"[ -d {workspace} ]");
+        await Machine.RunAsync($"cd {workspace}; rm -f fill; touch go");
+    }
+
+    /// <summary>Waits until a command succeeds that root of the machine runs; without single quotes.</summary>
+    /// <exception cref="InvalidOperationException">It did not within a minute.</exception>
+    public Task UntilAsync(string command) => Machine.RunAsync($"timeout 60 sh -c 'until {command}; do sleep 0.1; done'");
 
     /// <summary>Waits for the launch's own dead-man timer: the agent sets it while the runner starts.</summary>
-    public Task DeadManIsSetAsync() => Machine.RunAsync("timeout 60 sh -c 'until systemctl is-active --quiet mayfly-deadman.timer; do sleep 0.1; done'");
+    public Task DeadManIsSetAsync() => UntilAsync("systemctl is-active --quiet mayfly-deadman.timer");
 
     /// <summary>The agent's process, once there is one.</summary>
     public async Task<int> AgentAsync()

@@ -31,7 +31,7 @@ public sealed class RunnerOutputTests(LightBed bed)
         var run = await bed.LaunchAsync(spot: false, null, null, (Tags.Sudo, "true"));
         var job = await run.QueueAsync([Flood, "touch flooded; while [ ! -e go ]; do sleep 0.1; done"]);
         await run.WaitForAsync(Milestone.JobStarted);
-        await run.Machine.RunAsync("timeout 60 sh -c 'until ls /run/mayfly/job-root/var/lib/mayfly/work/*/*/flooded; do sleep 0.1; done'");
+        await run.UntilAsync("ls /run/mayfly/job-root/var/lib/mayfly/work/*/*/flooded");
 
         var agent = await run.AgentAsync();
         var (memory, read) = (Number(agent, "status", "VmHWM:"), Number(agent, "io", "rchar:"));

@@ -152,7 +152,7 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
     /// <summary>The agent's process, by its id here; 0 while there is none. What it starts bears its name too until it becomes
     /// another program, the sandbox's first process for tens of milliseconds: only the agent is systemd's own child.</summary>
     public int AgentProcessId() => ProcessIds("payload/init.scope", "systemd") is [var init, ..]
-        ? ProcessIds("mayfly-agent").FirstOrDefault(id => ParentOf(id) == init) : 0;
+        ? ProcessIds("mayfly-agent").FirstOrDefault(id => StatusOf(id, "PPid:") == $"{init}") : 0;
 
     /// <summary>The cgroup of the agent and of what it starts, but for the runner; there once the runner is.</summary>
     public string AgentCgroup => Path.Combine(Cgroup, AgentUnit, "agent");
@@ -169,7 +169,7 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
         {
             return [.. Directory.GetFiles(Path.Combine(Cgroup, cgroup), "cgroup.procs", SearchOption.AllDirectories)
                 .SelectMany(File.ReadAllLines).Select(line => int.Parse(line, CultureInfo.InvariantCulture))
-                .Where(id => NameOf(id) == name)];
+                .Where(id => StatusOf(id, "Name:") == name)];
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -177,29 +177,16 @@ internal sealed class NspawnMachine(Instance instance, NspawnOptions options) : 
         }
     }
 
-    /// <summary>Empty for a process that has gone.</summary>
-    private static string NameOf(int processId)
+    /// <summary>Of its status; empty for a process that has gone.</summary>
+    private static string StatusOf(int processId, string name)
     {
         try
         {
-            return File.ReadAllText($"/proc/{processId}/comm").TrimEnd();
+            return File.ReadLines($"/proc/{processId}/status").FirstOrDefault(line => line.StartsWith(name, StringComparison.Ordinal))?[name.Length..].Trim() ?? "";
         }
         catch (IOException)
         {
             return "";
-        }
-    }
-
-    /// <summary>0 for a process that has gone.</summary>
-    private static int ParentOf(int processId)
-    {
-        try
-        {
-            return int.Parse(File.ReadLines($"/proc/{processId}/status").First(line => line.StartsWith("PPid:", StringComparison.Ordinal))[5..], CultureInfo.InvariantCulture);
-        }
-        catch (Exception e) when (e is IOException or InvalidOperationException)
-        {
-            return 0;
         }
     }
 
